@@ -1,0 +1,80 @@
+# One command each for everything the course does; `make` alone lists them.
+# For Linux and macOS: README.md gives the lines to type on Windows.
+
+## Python to build .venv with, 3.11 or newer
+PYTHON ?= python3
+# Pinned, so that everybody compares the committed outputs with the same build of torch.
+## torch to install at the first set-up (run `make clean` before changing it)
+TORCH ?= torch==2.13.0
+# On Linux the default package index serves a build with several GB of CUDA libraries.
+## address of the CPU or CUDA package index, from the install page of pytorch.org
+TORCH_INDEX ?=
+## world that the demo generates from
+WORLD ?= heads
+## shares the demo aims for (unset: the demo's own default)
+TARGET ?=
+## faces the demo generates (unset: the demo's own default)
+N ?=
+## seed of the demo (unset: the demo's own default)
+SEED ?=
+
+RUN := .venv/bin/python
+READY := .venv/ready
+PIP := $(RUN) -m pip install --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lab results clean
+
+## list the targets and the variables
+help:
+	@echo "make TARGET [VARIABLE=value ...]; the first run sets up .venv, later ones need no network"
+	@awk '/^## / { text = substr($$0, 4); next } \
+	  text && /^[A-Z_]+ \?=/ { name = $$1; sub(/^[A-Z_]+ \?= */, ""); \
+	    printf "  %-12s %s%s\n", name, text, $$0 ? " [" $$0 "]" : "" } \
+	  text && /^[a-z]+:/ { sub(/:.*/, ""); printf "  %-12s %s\n", $$0, text } \
+	  { text = "" }' $(firstword $(MAKEFILE_LIST))
+
+## generate faces plainly and fairly, and compare what comes out
+demo: $(READY)
+	$(EMBEDDED) $(RUN) -m fairgen_utils.demo --world "$(WORLD)" \
+	  $(if $(TARGET),--target "$(TARGET)") $(if $(N),--n "$(N)") $(if $(SEED),--seed "$(SEED)")
+
+## check the code's style, run the tests, and run every notebook against its committed outputs
+test: export HF_HUB_OFFLINE = 1
+test: $(READY)
+	$(RUN) -m ruff check .
+	$(RUN) -m pytest tests
+	$(RUN) -m pytest --nbval --nbval-current-env --nbval-cell-timeout=120 \
+	  --nbval-sanitize-with=tests/nbval_sanitize.cfg notebooks
+
+## read the course in JupyterLab
+lab: $(READY)
+	$(RUN) -m jupyterlab --notebook-dir=notebooks
+
+## measure the worlds anew and rewrite data/results
+results: $(READY)
+	$(RUN) data/recipes/measure_worlds.py
+
+## remove .venv and the tools' caches; what you made in outputs/ and runs/ stays
+clean:
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis fairgen_course.egg-info
+	find fairgen_utils tests data notebooks \( -name __pycache__ -o -name .ipynb_checkpoints \) \
+	  -prune -exec rm -rf {} +
+
+# The worlds that lie in data/ never ask a model hub for anything.
+EMBEDDED = $(if $(filter heads utkface,$(WORLD)),HF_HUB_OFFLINE=1)
+
+# .venv/ready marks a finished set-up. Without it .venv is built from scratch, so an interrupted
+# set-up leaves nothing half-installed; with it, a newer pyproject.toml only updates .venv.
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "PYTHON=$(PYTHON): found $$($(PYTHON) --version 2>&1 || echo nothing)," \
+	    "the course needs Python 3.11 or newer; name one: make PYTHON=python3.12 ..."; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' || { \
+	  echo "PYTHON=$(PYTHON): cannot make virtual environments;" \
+	    "on Debian and Ubuntu install them first: apt install python3-venv"; exit 1; }
+	test -f $@ || $(PYTHON) -m venv --clear .venv
+	@rm -f $@
+	$(PIP) $(if $(TORCH_INDEX),--index-url "$(TORCH_INDEX)") "$(TORCH)"
+	$(PIP) --editable ".[test]"
+	@touch $@

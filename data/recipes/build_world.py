@@ -1,0 +1,145 @@
+"""Assemble a world: trained parts in, a folder that load_world reads out.
+
+Writes NAME/generator, NAME/classifier, latents.npz (where attributes are localized),
+reference.npz (what quality is judged against) and, last, world.json with everybody's checksum.
+"""
+
+import argparse
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import DiffusionPipeline
+from tqdm.auto import tqdm
+
+from fairgen_utils.classifier import FaceClassifier
+from fairgen_utils.datasets import read_faces
+from fairgen_utils.generate import decode, encode, sample_plain
+from fairgen_utils.worlds import World
+
+# enough faces for a covariance shrunk toward the pooled one, and a small file
+PER_CELL = 250
+
+
+def columns(labels):
+    """Labels by attribute -> one int8 column per attribute."""
+    return np.stack(list(labels.values()), 1).astype(np.int8)
+
+
+def balanced_moments(features, cells):
+    """Mean and covariance of the features with every cell weighted alike."""
+    _, cell, counts = np.unique(cells, return_inverse=True, return_counts=True)
+    weights = 1 / counts[cell]
+    covariance = np.cov(features, rowvar=False, aweights=weights)
+    return np.average(features, axis=0, weights=weights), covariance
+
+
+def generated_latents(world, cells_of, batch, limit, seed):
+    """Plain samples with pseudo-labels, at most PER_CELL of a cell, from `limit` faces at most."""
+    kept, labels, seen = [], [], {}
+    for start in tqdm(range(0, limit, batch), desc="generating latents"):
+        latents = sample_plain(world.pipeline, batch, seed + start, progress=False)
+        predicted = world.classify(decode(world.pipeline, latents, progress=False)).labels
+        for i, cell in enumerate(cells_of(predicted)):
+            seen[cell] = seen.get(cell, 0) + 1
+            if seen[cell] <= PER_CELL:
+                kept.append(latents[i])
+                labels.append([values[i] for values in predicted.values()])
+    return np.stack(kept), np.array(labels, np.int8)
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--name", required=True)
+    arguments.add_argument("--faces", type=Path, required=True, help="heads folder or UTKFace zip")
+    arguments.add_argument("--generator", type=Path, required=True)
+    arguments.add_argument("--classifier", type=Path, required=True)
+    arguments.add_argument("--out", type=Path, required=True, help="for example data/heads")
+    arguments.add_argument("--reference", default="heldout", help="held-out split to judge by")
+    arguments.add_argument("--cells", nargs="+", default=["gender", "race", "age"])
+    arguments.add_argument("--timestep", type=int, default=500)
+    arguments.add_argument("--num-inference-steps", type=int, default=15)
+    arguments.add_argument(
+        "--photographs",
+        action="store_true",
+        help="the faces may not be published: latents come from generated faces, the reference "
+        "is kept as statistics only",
+    )
+    arguments.add_argument("--pool", type=int, default=12_000, help="generated faces to pick from")
+    arguments.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    options = arguments.parse_args()
+
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "world.json").unlink(missing_ok=True)  # no world until every part is in place
+    for part, source in (("generator", options.generator), ("classifier", options.classifier)):
+        shutil.rmtree(options.out / part, ignore_errors=True)
+        shutil.copytree(source, options.out / part)
+    pipeline = DiffusionPipeline.from_pretrained(options.generator).to(options.device)
+    train = read_faces(options.faces, "train")
+    counts = np.zeros([len(train.attributes[name]) for name in options.cells], int)
+    np.add.at(counts, tuple(train.labels[name] for name in options.cells), 1)
+    world = World(
+        name=options.name,
+        folder=options.out,
+        attributes=train.attributes,
+        cell_attributes=tuple(options.cells),
+        train_counts=counts,
+        pipeline=pipeline,
+        classifier=FaceClassifier.from_pretrained(options.classifier).to(options.device).eval(),
+        timestep=options.timestep,
+        num_inference_steps=options.num_inference_steps,
+    )
+
+    def cells_of(labels):
+        return world.joint(labels, ",".join(options.cells))
+
+    if options.photographs:
+        latents, labels = generated_latents(world, cells_of, 256, options.pool, seed=1_000_000)
+    else:
+        latents = encode(pipeline, train.images)
+        labels = columns(world.classify(train.images, progress=True).labels)
+    np.savez_compressed(
+        options.out / "latents.npz", latents=latents.astype(np.float16), labels=labels
+    )
+
+    heldout = read_faces(options.faces, options.reference)
+    predicted = world.classify(heldout.images, progress=True)
+    mean, covariance = balanced_moments(predicted.features, cells_of(heldout.labels))
+    reference = {
+        "labels": columns(heldout.labels),
+        "predicted": columns(predicted.labels),
+        "mean": mean,
+        "covariance": covariance,
+        "n": len(heldout),
+    }
+    if not options.photographs:
+        reference["features"] = predicted.features.astype(np.float16)
+    np.savez_compressed(options.out / "reference.npz", **reference)
+
+    files = [f"{n}.{kind}" for n in ("train", "reference") for kind in ("zip", "csv")]
+    files = [f for f in files if (options.out / f).is_file()] + ["latents.npz", "reference.npz"]
+    files += [
+        str(path.relative_to(options.out))
+        for part in ("generator", "classifier")
+        for path in sorted((options.out / part).rglob("*"))
+        if path.is_file()
+    ]
+    description = {
+        "name": options.name,
+        "attributes": train.attributes,
+        "cell_attributes": options.cells,
+        "train_counts": counts.tolist(),
+        "timestep": options.timestep,
+        "num_inference_steps": options.num_inference_steps,
+        "sha256": {
+            f: hashlib.sha256((options.out / f).read_bytes()).hexdigest() for f in files
+        },
+    }
+    (options.out / "world.json").write_text(json.dumps(description, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""What the three training recipes share: resuming, logging, moving averages, batches."""
+
+import argparse
+import json
+import os
+import time
+from pathlib import Path
+
+import torch
+from tqdm.auto import tqdm
+
+
+def parser(description, steps, batch_size, learning_rate):
+    """An argument parser with the options every recipe understands."""
+    arguments = argparse.ArgumentParser(description=description)
+    arguments.add_argument("--faces", type=Path, required=True, help="heads folder or UTKFace zip")
+    arguments.add_argument("--split", default="train", help="split of the faces to train on")
+    arguments.add_argument("--run", type=Path, required=True, help="folder for checkpoints and log")
+    arguments.add_argument("--steps", type=int, default=steps, help="optimizer steps in all")
+    arguments.add_argument("--batch-size", type=int, default=batch_size)
+    arguments.add_argument("--learning-rate", type=float, default=learning_rate)
+    arguments.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    arguments.add_argument("--threads", type=int, default=0, help="CPU threads; 0: as set")
+    arguments.add_argument("--seed", type=int, default=0)
+    return arguments
+
+
+def to_unit_range(images):
+    """uint8 (n, h, w, 3) pixels -> float32 (n, 3, h, w) in [-1, 1], channels last in memory."""
+    return torch.as_tensor(images).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def batch_indices(n, batch_size, step, seed, weights=None):
+    """The faces of one step: a function of (seed, step) alone, so a resumed run sees the same."""
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+    if weights is None:
+        return torch.randint(0, n, (batch_size,), generator=generator), generator
+    return torch.multinomial(weights, batch_size, replacement=True, generator=generator), generator
+
+
+def warmup_cosine(step, steps, warmup=200, floor=0.02):
+    """Learning-rate factor: linear warm-up, then half a cosine down to `floor`."""
+    progress = torch.tensor(min(1.0, step / steps) * torch.pi)
+    return min(1.0, (step + 1) / warmup) * max(floor, 0.5 * (1 + torch.cos(progress).item()))
+
+
+def train(model, loss_of_step, options, evaluate=None, checkpoint_seconds=120, log_every=100):
+    """Run `options.steps` optimizer steps, resuming from the run folder's checkpoint if any.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Trained in place; afterwards it holds the exponential moving average of its weights.
+    loss_of_step : callable
+        ``loss_of_step(step)`` returns the scalar loss of that step.
+    options : argparse.Namespace
+        What `parser` read.
+    evaluate : callable, optional
+        ``evaluate(average_model)`` returns a dict of numbers for the log.
+
+    Returns
+    -------
+    torch.nn.Module
+        The moving average, in evaluation mode.
+    """
+    options.run.mkdir(parents=True, exist_ok=True)
+    checkpoint_path, log_path = options.run / "checkpoint.pt", options.run / "log.jsonl"
+    optimizer = torch.optim.AdamW(
+        model.parameters(), options.learning_rate, betas=(0.9, 0.99), weight_decay=0.01
+    )
+    average = torch.optim.swa_utils.AveragedModel(model, use_buffers=True, multi_avg_fn=_ema)
+    first = 0
+    if checkpoint_path.exists():
+        state = torch.load(checkpoint_path, map_location=options.device, weights_only=True)
+        model.load_state_dict(state["model"])
+        average.load_state_dict(state["average"])
+        optimizer.load_state_dict(state["optimizer"])
+        first = state["step"]
+        print(f"resuming at step {first}")
+
+    def save(step):
+        # written beside and renamed: a kill leaves either the old checkpoint or the new one
+        state = {"step": step, "model": model.state_dict(), "average": average.state_dict()}
+        state["optimizer"] = optimizer.state_dict()
+        torch.save(state, checkpoint_path.with_suffix(".tmp"))
+        os.replace(checkpoint_path.with_suffix(".tmp"), checkpoint_path)
+
+    started = saved = time.time()
+    losses = []
+    bar = tqdm(range(first, options.steps), initial=first, total=options.steps, mininterval=5)
+    for step in bar:
+        for group in optimizer.param_groups:
+            group["lr"] = options.learning_rate * warmup_cosine(step, options.steps)
+        loss = loss_of_step(step)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        average.update_parameters(model)
+        losses.append(loss.detach())
+        last = step + 1 == options.steps
+        if (step + 1) % log_every == 0 or last:
+            row = {"step": step + 1, "loss": torch.stack(losses).mean().item()}
+            row["seconds"] = round(time.time() - started, 1)
+            losses = []
+            if evaluate and ((step + 1) % (10 * log_every) == 0 or last):
+                row |= evaluate(average.module.eval())
+            with log_path.open("a") as log:
+                log.write(json.dumps(row) + "\n")
+            bar.set_postfix(loss=f"{row['loss']:.4f}")
+        if time.time() - saved > checkpoint_seconds or last:
+            save(step + 1)
+            saved = time.time()
+    return average.module.eval()
+
+
+def _ema(averages, currents, n_averaged):
+    # short memory at first, so that the untrained weights are soon forgotten
+    decay = min(0.999, (int(n_averaged) + 1) / (int(n_averaged) + 20))
+    for average, current in zip(averages, currents, strict=True):
+        if average.is_floating_point():
+            average.lerp_(current, 1 - decay)
+        else:
+            average.copy_(current)

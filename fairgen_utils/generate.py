@@ -1,0 +1,199 @@
+"""Generate: encode, denoise from any timestep, decode. Thin over a diffusers pipeline."""
+
+import inspect
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+
+
+def start_timestep(pipeline, timestep, num_inference_steps):
+    """The schedule's own timestep nearest to `timestep`, and its position in the schedule.
+
+    Parameters
+    ----------
+    pipeline : diffusers.DiffusionPipeline
+    timestep : int
+        In [0, num_train_timesteps).
+    num_inference_steps : int
+        Steps of the full schedule; a start in the middle runs only the rest of them.
+
+    Returns
+    -------
+    timestep : int
+    index : int
+    """
+    last = pipeline.scheduler.config.num_train_timesteps
+    if not 0 <= timestep < last:
+        raise ValueError(f"timestep: found {timestep}; this generator knows 0 to {last - 1}")
+    scheduler = _fresh_scheduler(pipeline, num_inference_steps)
+    distances = (scheduler.timesteps.cpu() - timestep).abs()
+    index = int(distances.argmin())
+    return int(scheduler.timesteps[index]), index
+
+
+def encode(pipeline, images, batch_size=128, progress=True):
+    """Clean latents of images.
+
+    Parameters
+    ----------
+    pipeline : diffusers.DiffusionPipeline
+        With an autoencoder called ``vqvae``.
+    images : ndarray, shape (n, height, width, 3), uint8
+
+    Returns
+    -------
+    ndarray, shape (n, channels, height, width), float32
+    """
+    images = np.asarray(images)
+    if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8 or not len(images):
+        raise ValueError(
+            f"images: found {images.dtype} of shape {images.shape}; give uint8, shape (n, h, w, 3)"
+        )
+    autoencoder = pipeline.vqvae
+    batches = []
+    for batch in _batches(images, batch_size, "encoding", progress):
+        pixels = torch.as_tensor(batch).permute(0, 3, 1, 2).to(pipeline.device, autoencoder.dtype)
+        with torch.inference_mode():
+            batches.append(autoencoder.encode(pixels / 127.5 - 1).latent.float().cpu().numpy())
+    return np.concatenate(batches) * autoencoder.config.scaling_factor
+
+
+def decode(pipeline, latents, batch_size=64, progress=True):
+    """Images of clean latents: ndarray, shape (n, height, width, 3), uint8."""
+    autoencoder = pipeline.vqvae
+    images = []
+    for batch in _batches(_check_latents(pipeline, latents), batch_size, "decoding", progress):
+        batch = torch.as_tensor(batch).to(pipeline.device, autoencoder.dtype)
+        with torch.inference_mode():
+            pixels = autoencoder.decode(batch / autoencoder.config.scaling_factor).sample
+        pixels = (pixels.float().clamp(-1, 1) + 1) * 127.5
+        images.append(pixels.round().byte().permute(0, 2, 3, 1).cpu().numpy())
+    return np.concatenate(images)
+
+
+def denoise(
+    pipeline, latents, timestep, num_inference_steps=15, seed=0, batch_size=64, progress=True
+):
+    """Take noisy latents from `timestep` down to clean ones with the pipeline's own scheduler.
+
+    Parameters
+    ----------
+    pipeline : diffusers.DiffusionPipeline
+    latents : ndarray, shape (n, channels, height, width), float32
+        At the noise level of `timestep`, which must be one that `start_timestep` returned.
+    timestep : int
+    num_inference_steps : int
+        Steps of the full schedule.
+    seed : int
+        For schedulers that add noise at every step; the shipped solver is deterministic.
+
+    Returns
+    -------
+    ndarray, shape (n, channels, height, width), float32
+    """
+    latents = _check_latents(pipeline, latents)
+    snapped, index = start_timestep(pipeline, timestep, num_inference_steps)
+    if snapped != timestep:
+        raise ValueError(
+            f"timestep: {timestep} is not in the {num_inference_steps}-step schedule; "
+            f"the nearest is {snapped} (start_timestep finds it)"
+        )
+    generator = torch.Generator().manual_seed(seed)
+    clean = []
+    for batch in _batches(latents, batch_size, "denoising", progress):
+        scheduler = _fresh_scheduler(pipeline, num_inference_steps)
+        if hasattr(scheduler, "set_begin_index"):
+            scheduler.set_begin_index(index)
+        takes_generator = "generator" in inspect.signature(scheduler.step).parameters
+        extra = {"generator": generator} if takes_generator else {}
+        batch = torch.as_tensor(batch).to(pipeline.device, pipeline.unet.dtype)
+        with torch.inference_mode():
+            for t in scheduler.timesteps[index:]:
+                predicted = pipeline.unet(scheduler.scale_model_input(batch, t), t).sample
+                batch = scheduler.step(predicted, t, batch, **extra).prev_sample
+        clean.append(batch.float().cpu().numpy())
+    return np.concatenate(clean)
+
+
+def sample_plain(pipeline, n, seed, num_inference_steps=15, batch_size=64, progress=True):
+    """Clean latents of `n` faces sampled as usual: pure noise, the whole schedule.
+
+    Returns
+    -------
+    ndarray, shape (n, channels, height, width), float32
+    """
+    _check_count(n)
+    config = pipeline.unet.config
+    shape = (n, config.in_channels, config.sample_size, config.sample_size)
+    noise = np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
+    first = int(_fresh_scheduler(pipeline, num_inference_steps).timesteps[0])
+    return denoise(pipeline, noise, first, num_inference_steps, seed, batch_size, progress)
+
+
+def sample_localized(
+    pipeline,
+    mixture,
+    n,
+    timestep,
+    seed,
+    weights=None,
+    num_inference_steps=15,
+    batch_size=64,
+    progress=True,
+):
+    """Clean latents of `n` faces that start from a mixture, pushed forward to `timestep`.
+
+    Parameters
+    ----------
+    pipeline : diffusers.DiffusionPipeline
+    mixture : LatentMixture
+        Fitted on clean latents.
+    n : int
+    timestep : int
+        Where denoising starts; the schedule's nearest timestep is taken.
+    seed : int
+    weights : array_like, shape (n_components,), optional
+        Shares of the components; the fitted ones when omitted.
+
+    Returns
+    -------
+    latents : ndarray, shape (n, channels, height, width), float32
+    components : ndarray, shape (n,), int64
+    """
+    _check_count(n)
+    timestep, _ = start_timestep(pipeline, timestep, num_inference_steps)
+    alpha_cumprod = float(pipeline.scheduler.alphas_cumprod[timestep])
+    noisy, components = mixture.push_forward(alpha_cumprod).sample(n, seed, weights)
+    clean = denoise(pipeline, noisy, timestep, num_inference_steps, seed, batch_size, progress)
+    return clean, components
+
+
+def _fresh_scheduler(pipeline, num_inference_steps):
+    # a scheduler keeps state between steps: a new one per batch leaves the pipeline's untouched
+    scheduler = type(pipeline.scheduler).from_config(pipeline.scheduler.config)
+    scheduler.set_timesteps(num_inference_steps)
+    return scheduler
+
+
+def _check_count(n):
+    if n < 1:
+        raise ValueError(f"n: found {n}; ask for 1 face or more")
+
+
+def _check_latents(pipeline, latents):
+    latents = np.asarray(latents, np.float32)
+    config = pipeline.unet.config
+    expected = (config.in_channels, config.sample_size, config.sample_size)
+    if latents.ndim != 4 or latents.shape[1:] != expected or not len(latents):
+        raise ValueError(f"latents: found shape {latents.shape}; give (n, {expected})")
+    if not np.isfinite(latents).all():
+        raise ValueError("latents: found NaN or infinite values")
+    return latents
+
+
+def _batches(array, batch_size, description, progress):
+    with tqdm(total=len(array), desc=description, unit="face", disable=not progress) as bar:
+        for start in range(0, len(array), batch_size):
+            yield array[start : start + batch_size]
+            bar.update(len(array[start : start + batch_size]))

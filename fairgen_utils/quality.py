@@ -1,0 +1,109 @@
+"""Judge: how close generated faces are to the balanced reference. Features in, numbers out."""
+
+import numpy as np
+import torch
+from torch import nn
+from torchmetrics.image.fid import FrechetInceptionDistance
+from torchmetrics.image.kid import KernelInceptionDistance
+
+
+class _Features(nn.Module):
+    """Lets torchmetrics take features that were already computed, in place of images."""
+
+    def __init__(self, num_features):
+        super().__init__()
+        self.num_features = num_features
+
+    def forward(self, features):
+        return features
+
+
+def frechet_distance(features, mean, covariance):
+    """Frechet distance between generated features and a reference Gaussian; lower is better.
+
+    Parameters
+    ----------
+    features : array_like, shape (n, n_features)
+        Classifier features of the generated faces. With small n the distance is biased upward,
+        so compare only values taken at the same n.
+    mean : array_like, shape (n_features,)
+    covariance : array_like, shape (n_features, n_features)
+
+    Returns
+    -------
+    float, at least 0
+
+    Raises
+    ------
+    ValueError
+        If a shape does not fit, or a feature is not finite.
+
+    References
+    ----------
+    Heusel et al., "GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash
+    Equilibrium", NeurIPS 2017: the same distance, on Inception features.
+    """
+    features = _check(features, "features")
+    mean = torch.as_tensor(np.asarray(mean, np.float64))
+    covariance = torch.as_tensor(np.asarray(covariance, np.float64))
+    width = features.shape[1]
+    if mean.shape != (width,) or covariance.shape != (width, width):
+        raise ValueError(
+            f"mean, covariance: found shapes {tuple(mean.shape)}, {tuple(covariance.shape)} "
+            f"for features of width {width}"
+        )
+    metric = FrechetInceptionDistance(feature=_Features(width)).set_dtype(torch.float64)
+    metric.update(features, real=False)
+    # a reference known by its statistics alone: give the metric the sums it would have gathered
+    n = 1_000_000
+    metric.real_features_sum = n * mean
+    metric.real_features_cov_sum = (n - 1) * covariance + n * torch.outer(mean, mean)
+    metric.real_features_num_samples = torch.tensor(n)
+    return max(0.0, float(metric.compute()))
+
+
+def kernel_distance(features, reference, seed=0, subsets=50, subset_size=500):
+    """Kernel distance (KID) between generated and reference features; lower is better.
+
+    Parameters
+    ----------
+    features, reference : array_like, shapes (n, n_features) and (m, n_features)
+    seed : int
+        For the random subsets.
+    subsets, subset_size : int
+        The subset size is lowered to the smaller of n and m.
+
+    Returns
+    -------
+    float
+        Its expectation is the squared distance itself at any n: about zero, even slightly
+        negative, when both sets come from one distribution.
+
+    References
+    ----------
+    Binkowski et al., "Demystifying MMD GANs", ICLR 2018.
+    """
+    features, reference = _check(features, "features"), _check(reference, "reference")
+    if features.shape[1] != reference.shape[1]:
+        raise ValueError(
+            f"reference: width {reference.shape[1]} differs from features' {features.shape[1]}"
+        )
+    size = min(subset_size, len(features), len(reference))
+    metric = KernelInceptionDistance(
+        feature=_Features(features.shape[1]), subsets=subsets, subset_size=size
+    )
+    metric.update(reference.float(), real=True)
+    metric.update(features.float(), real=False)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return float(metric.compute()[0])
+
+
+def _check(features, name):
+    features = np.asarray(features, np.float64)
+    if features.ndim != 2 or len(features) < 2 or not np.isfinite(features).all():
+        raise ValueError(
+            f"{name}: found shape {features.shape}; give finite values of shape (n, n_features), "
+            "n at least 2"
+        )
+    return torch.as_tensor(features)

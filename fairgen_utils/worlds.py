@@ -1,0 +1,242 @@
+"""Load: a world is faces, labels, a generator and a classifier that belong together."""
+
+import hashlib
+import itertools
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import DiffusionPipeline
+from tqdm.auto import tqdm
+
+from fairgen_utils.classifier import FaceClassifier
+from fairgen_utils.fairness import confusion_rates, joint_labels
+
+
+@dataclass
+class Predictions:
+    """What the classifier says of faces.
+
+    Attributes
+    ----------
+    labels : dict of str to ndarray, shape (n,), int64
+        Most probable group of each attribute.
+    probabilities : dict of str to ndarray, shape (n, n_groups), float32
+    features : ndarray, shape (n, 128), float32
+        The classifier's penultimate layer.
+    """
+
+    labels: dict
+    probabilities: dict
+    features: np.ndarray
+
+
+@dataclass
+class World:
+    """Faces, labels, generator and classifier that belong together. Made by `load_world`.
+
+    Attributes
+    ----------
+    name : str
+    folder : Path
+    attributes : dict of str to tuple of str
+        Every attribute the classifier reads, with its groups.
+    cell_attributes : tuple of str
+        The attributes whose combinations are the cells of `train_counts`.
+    train_counts : ndarray of int, one axis per cell attribute
+        How many training faces each combination of groups has.
+    pipeline : diffusers.LDMPipeline
+    classifier : FaceClassifier
+    timestep : int
+        Recommended start for localized sampling.
+    num_inference_steps : int
+        Recommended length of the full schedule.
+    """
+
+    name: str
+    folder: Path
+    attributes: dict
+    cell_attributes: tuple
+    train_counts: np.ndarray
+    pipeline: object
+    classifier: FaceClassifier
+    timestep: int
+    num_inference_steps: int
+
+    def groups(self, attribute):
+        """Group names of an attribute, or of several jointly ("gender,ancestry")."""
+        names = [self.attributes[name] for name in self._names(attribute)]
+        return [" ".join(combination) for combination in itertools.product(*names)]
+
+    def joint(self, labels, attribute):
+        """Labels of one attribute, or of several as one: shape (n,), int64.
+
+        Parameters
+        ----------
+        labels : dict of str to ndarray
+            As `Predictions.labels` and `Faces.labels` hold them.
+        attribute : str
+            ``"gender"``, or several joined by commas: ``"gender,ancestry"``.
+        """
+        names = self._names(attribute)
+        sizes = [len(self.attributes[name]) for name in names]
+        return joint_labels([labels[name] for name in names], sizes)
+
+    def training_shares(self, attribute):
+        """Shares of the groups among the faces the generator was trained on."""
+        names = self._names(attribute)
+        missing = [name for name in names if name not in self.cell_attributes]
+        if missing:
+            raise ValueError(
+                f"attribute: training counts exist for {self.cell_attributes}, not for {missing}"
+            )
+        axes = [self.cell_attributes.index(name) for name in names]
+        others = tuple(set(range(self.train_counts.ndim)) - set(axes))
+        kept = sorted(axes)
+        counts = self.train_counts.sum(others).transpose([kept.index(axis) for axis in axes])
+        return counts.ravel() / counts.sum()
+
+    def classify(self, images, batch_size=250, progress=False):
+        """Labels, probabilities and features of faces.
+
+        Parameters
+        ----------
+        images : ndarray, shape (n, 64, 64, 3), uint8
+
+        Returns
+        -------
+        Predictions
+        """
+        features, probabilities = [], {name: [] for name in self.attributes}
+        parts = range(0, len(images), batch_size)
+        for start in tqdm(parts, desc="classifying", disable=not progress, leave=False):
+            batch = torch.as_tensor(np.asarray(images[start : start + batch_size]))
+            pixels = batch.permute(0, 3, 1, 2).to(self.classifier.device) / 127.5 - 1
+            with torch.inference_mode():
+                embedded, logits = self.classifier(pixels.to(self.classifier.dtype))
+            features.append(embedded.float().cpu().numpy())
+            for name, scores in logits.items():
+                probabilities[name].append(scores.float().softmax(1).cpu().numpy())
+        probabilities = {name: np.concatenate(parts) for name, parts in probabilities.items()}
+        labels = {name: values.argmax(1) for name, values in probabilities.items()}
+        return Predictions(labels, probabilities, np.concatenate(features))
+
+    def confusion(self, attribute):
+        """P(predicted | true) on held-out faces: shape (n_groups, n_groups), rows sum to one."""
+        reference = self._load("reference.npz")
+        true, predicted = (
+            self.joint(self._by_attribute(reference[key]), attribute)
+            for key in ("labels", "predicted")
+        )
+        return confusion_rates(true, predicted, len(self.groups(attribute)))
+
+    def reference(self):
+        """Features of the balanced reference faces, for judging quality.
+
+        Returns
+        -------
+        dict
+            ``mean`` (128,), ``covariance`` (128, 128) and ``n``; where the faces may be
+            published also ``features`` (n, 128).
+        """
+        keys = ("mean", "covariance", "n", "features")
+        stored = self._load("reference.npz")
+        return {key: stored[key] for key in keys if key in stored}
+
+    def latents(self):
+        """Clean latents to localize attributes in, with the classifier's pseudo-labels.
+
+        Returns
+        -------
+        latents : ndarray, shape (n, 16, 8, 8), float32
+        labels : dict of str to ndarray, shape (n,), int64
+
+        Notes
+        -----
+        ``heads``: the training faces, encoded. ``utkface``: faces the generator made, since
+        latents of photographs would be photographs.
+        """
+        stored = self._load("latents.npz")
+        return stored["latents"].astype(np.float32), self._by_attribute(stored["labels"])
+
+    def _by_attribute(self, columns):
+        return dict(zip(self.attributes, columns.T.astype(np.int64), strict=True))
+
+    def _names(self, attribute):
+        names = [name.strip() for name in attribute.split(",")]
+        unknown = [name for name in names if name not in self.attributes]
+        if unknown or len(set(names)) < len(names):
+            raise ValueError(
+                f"attribute: found {attribute!r}; {self.name} has {', '.join(self.attributes)}, "
+                "singly or several different ones joined by commas"
+            )
+        return names
+
+    def _load(self, file):
+        with np.load(self.folder / file) as stored:
+            return dict(stored)
+
+
+def load_world(name, root=None, device="cpu", dtype=torch.float32):
+    """Load a shipped world, after checking that its files are complete and unaltered.
+
+    Parameters
+    ----------
+    name : str
+        ``"heads"`` (rendered, labels known) or ``"utkface"`` (trained on photographs).
+    root : path, optional
+        The folder that holds the worlds. The repository's ``data/`` when omitted.
+    device : str or torch.device
+    dtype : torch.dtype
+        Precision of generator and classifier.
+
+    Returns
+    -------
+    World
+
+    Raises
+    ------
+    ValueError
+        If there is no world of that name, or a file differs from its recorded checksum.
+    FileNotFoundError
+        If `root` or one of the world's files is missing.
+    """
+    root = Path(root) if root else Path(__file__).resolve().parents[1] / "data"
+    if not root.is_dir():
+        raise FileNotFoundError(
+            f"root: {root} is no folder; clone the whole repository and install it with "
+            "'pip install -e .', or pass the folder that holds the worlds"
+        )
+    known = sorted(path.parent.name for path in root.glob("*/world.json"))
+    if name not in known:
+        raise ValueError(f"name: there is no world {name!r} in {root}; found {known}")
+    folder = root / name
+    world = json.loads((folder / "world.json").read_text())
+    _verify(folder, world["sha256"])
+    pipeline = DiffusionPipeline.from_pretrained(folder / "generator", torch_dtype=dtype)
+    pipeline.set_progress_bar_config(leave=False)
+    return World(
+        name=name,
+        folder=folder,
+        attributes={key: tuple(groups) for key, groups in world["attributes"].items()},
+        cell_attributes=tuple(world["cell_attributes"]),
+        train_counts=np.array(world["train_counts"]),
+        pipeline=pipeline.to(device),
+        classifier=FaceClassifier.from_pretrained(folder / "classifier").to(device, dtype).eval(),
+        timestep=world["timestep"],
+        num_inference_steps=world["num_inference_steps"],
+    )
+
+
+def _verify(folder, checksums):
+    for file, expected in checksums.items():
+        path = folder / file
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} is missing; restore it with 'git checkout -- data'")
+        if hashlib.sha256(path.read_bytes()).hexdigest() != expected:
+            raise ValueError(
+                f"{path} is damaged: its SHA-256 is not the recorded one; "
+                "restore it with 'git checkout -- data'"
+            )

@@ -1,0 +1,306 @@
+"""What the repository promises as a whole: its packages, licences, notebooks, words and imports."""
+
+import ast
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from rattler import MatchSpec
+
+ROOT = Path(__file__).resolve().parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+NOTEBOOKS = sorted(
+    path for path in (ROOT / "notebooks").rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts
+)
+MODULES = sorted((ROOT / "fairgen_utils").rglob("*.py"))
+RECIPES = sorted((ROOT / "data" / "recipes").rglob("*.py"))
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+
+TOP_LEVEL = {
+    *("notebooks", "fairgen_utils", "data", "tests"),
+    *("environment.yml", "README.md", "pyproject.toml", "Makefile", "LICENSE", "CITATION.cff"),
+}
+CONDA_NAMES = {"torch": "pytorch"}
+IMPORT_NAMES = {"scikit-learn": "sklearn", "pillow": "PIL", "pyyaml": "yaml", "py-rattler": "rattler"}
+
+# A pattern must not match this file, hence the brackets around one letter of each.
+NOT_FOR_READERS = [
+    rb"(?<![\w.])/[w]ork/",
+    rb"(?<![\w.])/[r]oot/",
+    rb"(?<![\w.])/[h]ome/[a-z_][\w.-]*/",
+    rb"(?<![\w.])/[U]sers/[A-Za-z][\w.-]*/",
+    rb"/opt/[w]heels|/opt/[p]ypi",
+    rb"[A-Z]:\\{1,2}[U]sers\\",
+    rb"[p]ypi\.org|pypi\.[p]ython\.org|files\.[p]ythonhosted",
+    rb"deb\.[d]ebian\.org|registry\.[n]pmjs|download\.[p]ytorch\.org|conda\.[a]naconda\.org",
+    rb"(?i)session[ _-][i]d\b",
+]
+CLAIMS = re.compile(r"\b(debiased|unbiased|solved)\b", re.IGNORECASE)
+
+# The modules of fairgen_utils that may know a library; the others do without it.
+WHO_KNOWS = {
+    "torch": {"classifier", "generate", "quality", "worlds"},
+    "diffusers": {"classifier", "generate", "worlds"},
+    "sklearn": {"localize", "quality"},
+    "torchmetrics": {"quality"},
+    "matplotlib": {"show", "demo"},
+    "seaborn": {"show"},
+    "ipywidgets": {"show", "exercises"},
+}
+# The verbs that know no world and no model, and what else of the package each may import.
+MAY_IMPORT = {"fairness": set(), "localize": {"fairness"}, "quality": {"fairness"}}
+
+
+def relative(path):
+    return path.relative_to(ROOT).as_posix()
+
+
+def committed_files():
+    """Every file that is in git or would be added to it."""
+    listing = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+    )
+    if listing.returncode:
+        pytest.skip("not a git checkout")
+    paths = [ROOT / name for name in listing.stdout.decode().split("\0") if name]
+    return [path for path in paths if path.is_file()]
+
+
+def requirements(*extras):
+    """The declared requirements by distribution name: the course's own and those of ``extras``."""
+    lines = list(PROJECT["dependencies"])
+    for extra in extras:
+        lines += PROJECT["optional-dependencies"][extra]
+    return {Requirement(line).name: Requirement(line) for line in lines}
+
+
+def conda_specs():
+    """The package specifications of environment.yml by name, without its pip section."""
+    lines = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))["dependencies"]
+    specs = [MatchSpec(line) for line in lines if isinstance(line, str)]
+    return {spec.name.normalized: spec for spec in specs}
+
+
+def bounds(version):
+    """The bounds of a version range, whatever their order and spacing."""
+    return {bound.replace(" ", "") for bound in str(version or "").split(",") if bound}
+
+
+def imported_modules(path):
+    """The dotted names of everything a Python file imports, wherever in the file."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            package = ("fairgen_utils." if node.level else "") + (node.module or "")
+            package = package.rstrip(".")
+            names |= {f"{package}.{alias.name}" for alias in node.names}
+    return names
+
+
+def third_party(path):
+    """The libraries a Python file imports, without the standard library, us and its neighbours."""
+    ours = {"fairgen_utils", *(neighbour.stem for neighbour in path.parent.glob("*.py"))}
+    top = {name.split(".")[0] for name in imported_modules(path)}
+    return top - ours - set(sys.stdlib_module_names)
+
+
+def cells(notebook, kind):
+    """The sources of a notebook's cells of one kind."""
+    found = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    return ["".join(cell["source"]) for cell in found if cell["cell_type"] == kind]
+
+
+def claims_in(text):
+    return [text[max(0, m.start() - 40) : m.end() + 40] for m in CLAIMS.finditer(text)]
+
+
+# --- packages -----------------------------------------------------------------------------------
+
+
+def test_conda_and_pip_install_the_same_packages():
+    wanted = {CONDA_NAMES.get(name, name) for name in requirements("test")}
+    assert set(conda_specs()) - {"python", "pip"} == wanted
+
+
+@pytest.mark.parametrize("name", requirements("test"))
+def test_conda_and_pip_accept_the_same_versions(name):
+    spec = conda_specs()[CONDA_NAMES.get(name, name)]
+    assert bounds(spec.version) == bounds(requirements("test")[name].specifier)
+
+
+def test_conda_and_pip_accept_the_same_python():
+    assert bounds(conda_specs()["python"].version) == bounds(PROJECT["requires-python"])
+
+
+def test_conda_environment_holds_the_course_package_itself():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+    assert environment["channels"][0] == "conda-forge"
+    assert {"pip": ["-e ."]} in environment["dependencies"]
+
+
+def test_make_installs_a_torch_that_the_project_accepts():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    pin = Requirement(re.search(r"^TORCH \?= (.+)$", makefile, re.MULTILINE)[1])
+    (exact,) = pin.specifier
+    assert exact.operator == "=="
+    assert requirements()["torch"].specifier.contains(exact.version)
+
+
+def test_running_python_is_one_the_project_accepts():
+    assert SpecifierSet(PROJECT["requires-python"]).contains("%d.%d.%d" % sys.version_info[:3])
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_make_help_names_every_target_and_variable():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    phony = re.search(r"^\.PHONY: (.+)$", makefile, re.MULTILINE)[1].split()
+    variables = re.findall(r"^([A-Z_]+) \?=", makefile, re.MULTILINE)
+    shown = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    described = {line.split()[0] for line in shown.splitlines() if len(line.split()) > 1}
+    assert {*phony, *variables} <= described
+
+
+@pytest.mark.parametrize("path", MODULES, ids=relative)
+def test_course_code_imports_only_declared_packages(path):
+    declared = {IMPORT_NAMES.get(name, name) for name in requirements()}
+    assert third_party(path) <= declared
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=relative)
+def test_recipes_import_only_declared_packages(path):
+    declared = {IMPORT_NAMES.get(name, name) for name in requirements("recipes")}
+    assert third_party(path) <= declared
+
+
+@pytest.mark.parametrize("path", TESTS, ids=relative)
+def test_tests_import_only_declared_packages(path):
+    declared = {IMPORT_NAMES.get(name, name) for name in requirements("test")}
+    neighbours = {recipe.stem for recipe in RECIPES}
+    assert third_party(path) - neighbours <= declared
+
+
+# --- architecture -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("library", WHO_KNOWS)
+def test_library_is_known_only_where_the_design_puts_it(library):
+    knowing = {path.stem for path in MODULES if library in third_party(path)}
+    assert knowing <= WHO_KNOWS[library]
+
+
+@pytest.mark.parametrize("verb", MAY_IMPORT)
+def test_verb_knows_no_world_and_no_model(verb):
+    names = imported_modules(ROOT / "fairgen_utils" / f"{verb}.py")
+    parts = [name.split(".") for name in names if name.split(".")[0] == "fairgen_utils"]
+    assert {part[1] for part in parts if len(part) > 1} <= MAY_IMPORT[verb]
+    assert "diffusers" not in {name.split(".")[0] for name in names}
+
+
+def test_top_level_holds_only_what_the_design_names():
+    found = {path.relative_to(ROOT).parts[0] for path in committed_files()}
+    assert {name for name in found if not name.startswith(".")} <= TOP_LEVEL
+
+
+# --- licence, citation, privacy -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "terms", ["MIT License", "CC BY 4.0", "CC0 1.0", "UTKFace", "non-commercial research use only"]
+)
+def test_licence_file_states(terms):
+    assert terms in (ROOT / "LICENSE").read_text(encoding="utf-8")
+
+
+def test_citation_credits_the_course_and_the_method():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert str(citation["cff-version"]) == "1.2.0"
+    assert citation["title"] and citation["message"]
+    assert citation["version"] == PROJECT["version"]
+    assert citation["authors"] == [{"name": "The fairgen course contributors"}]
+    papers = [citation["preferred-citation"], *citation["references"]]
+    for paper in papers:
+        families = [author["family-names"] for author in paper["authors"]]
+        assert families == ["Pal", "Kannan", "Kathirvel", "O'Toole", "Chellappa"]
+    assert papers[0]["url"].endswith("2312.14976")
+    assert papers[1]["doi"] == "10.1007/978-3-031-72855-6_27"
+
+
+def test_no_file_names_a_machine_or_a_registry():
+    pattern = re.compile(b"|".join(b"(?:%s)" % each for each in NOT_FOR_READERS[:-1]))
+    session = re.compile(NOT_FOR_READERS[-1])
+    found = []
+    for path in committed_files():
+        content = path.read_bytes()
+        match = pattern.search(content) or session.search(content)
+        if match:
+            found.append(f"{relative(path)}: {match[0]!r}")
+    assert not found, "\n".join(found)
+
+
+# --- words --------------------------------------------------------------------------------------
+
+
+def test_readme_claims_no_cure():
+    assert not claims_in((ROOT / "README.md").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=relative)
+def test_module_docstring_claims_no_cure(path):
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    assert not claims_in(docstring)
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=relative)
+def test_notebook_claims_no_cure(notebook):
+    assert not [claim for text in cells(notebook, "markdown") for claim in claims_in(text)]
+
+
+# --- notebooks ----------------------------------------------------------------------------------
+
+
+def test_course_has_notebooks():
+    assert NOTEBOOKS, "notebooks/ holds no notebook"
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=relative)
+def test_notebook_was_run_from_top_to_bottom(notebook):
+    found = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    code = [cell for cell in found if cell["cell_type"] == "code" and "".join(cell["source"]).strip()]
+    assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=relative)
+def test_notebook_shows_no_error(notebook):
+    found = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    outputs = [output for cell in found for output in cell.get("outputs", [])]
+    assert not [output["ename"] for output in outputs if output["output_type"] == "error"]
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=relative)
+def test_notebook_stays_small(notebook):
+    assert notebook.stat().st_size < 3 * 2**20
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=relative)
+def test_notebook_code_cells_fit_on_a_screen(notebook):
+    long = [source.splitlines()[0] for source in cells(notebook, "code") if source.count("\n") >= 20]
+    assert not long, "cells of more than 20 lines begin with:\n" + "\n".join(long)
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=relative)
+def test_notebook_opens_with_any_readers_kernel_and_no_widget_state(notebook):
+    metadata = json.loads(notebook.read_text(encoding="utf-8"))["metadata"]
+    assert metadata["kernelspec"]["name"] == "python3"
+    assert "widgets" not in metadata
