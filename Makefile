@@ -9,11 +9,11 @@ TORCH ?= torch==2.13.0
 # On Linux the default package index serves a build with several GB of CUDA libraries.
 ## address of the CPU or CUDA package index, from the install page of pytorch.org
 TORCH_INDEX ?=
-## world that the demo generates from
+## world that the demo generates from: heads or utkface
 WORLD ?= heads
-## shares the demo aims for (unset: the demo's own default)
+## what the demo makes even, such as gender,ancestry (unset: the demo's own default)
 TARGET ?=
-## faces the demo generates (unset: the demo's own default)
+## faces the demo generates per method (unset: the demo's own default)
 N ?=
 ## seed of the demo (unset: the demo's own default)
 SEED ?=
@@ -29,18 +29,21 @@ PIP := $(RUN) -m pip install --disable-pip-version-check
 help:
 	@echo "make TARGET [VARIABLE=value ...]; the first run sets up .venv, later ones need no network"
 	@awk '/^## / { text = substr($$0, 4); next } \
-	  text && /^[A-Z_]+ \?=/ { name = $$1; sub(/^[A-Z_]+ \?= */, ""); \
-	    printf "  %-12s %s%s\n", name, text, $$0 ? " [" $$0 "]" : "" } \
 	  text && /^[a-z]+:/ { sub(/:.*/, ""); printf "  %-12s %s\n", $$0, text } \
-	  { text = "" }' $(firstword $(MAKEFILE_LIST))
+	  text && /^[A-Z_]+ \?=/ { name = $$1; sub(/^[A-Z_]+ \?= */, ""); variables = variables \
+	    sprintf("  %-12s %s%s\n", name, text, $$0 == "" ? "" : " [" $$0 "]") } \
+	  { text = "" } \
+	  END { printf "variables, with what they are unless set:\n%s", variables }' Makefile
+
+# Both use only the worlds that lie in data/: no model hub is ever asked.
+demo test: export HF_HUB_OFFLINE = 1
 
 ## generate faces plainly and fairly, and compare what comes out
 demo: $(READY)
-	$(EMBEDDED) $(RUN) -m fairgen_utils.demo --world "$(WORLD)" \
+	$(RUN) -m fairgen_utils.demo --world "$(WORLD)" \
 	  $(if $(TARGET),--target "$(TARGET)") $(if $(N),--n "$(N)") $(if $(SEED),--seed "$(SEED)")
 
 ## check the code's style, run the tests, and run every notebook against its committed outputs
-test: export HF_HUB_OFFLINE = 1
 test: $(READY)
 	$(RUN) -m ruff check .
 	$(RUN) -m pytest tests
@@ -51,9 +54,10 @@ test: $(READY)
 lab: $(READY)
 	$(RUN) -m jupyterlab --notebook-dir=notebooks
 
-## measure the worlds anew and rewrite data/results
+## measure what data/results lacks, and write the tables of README and cards from it
 results: $(READY)
 	$(RUN) data/recipes/measure_worlds.py
+	$(RUN) data/recipes/write_tables.py
 
 ## remove .venv and the tools' caches; what you made in outputs/ and runs/ stays
 clean:
@@ -61,14 +65,11 @@ clean:
 	find fairgen_utils tests data notebooks \( -name __pycache__ -o -name .ipynb_checkpoints \) \
 	  -prune -exec rm -rf {} +
 
-# The worlds that lie in data/ never ask a model hub for anything.
-EMBEDDED = $(if $(filter heads utkface,$(WORLD)),HF_HUB_OFFLINE=1)
-
 # .venv/ready marks a finished set-up. Without it .venv is built from scratch, so an interrupted
 # set-up leaves nothing half-installed; with it, a newer pyproject.toml only updates .venv.
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	  echo "PYTHON=$(PYTHON): found $$($(PYTHON) --version 2>&1 || echo nothing)," \
+	  echo "PYTHON=$(PYTHON): found $$($(PYTHON) --version 2>&1)," \
 	    "the course needs Python 3.11 or newer; name one: make PYTHON=python3.12 ..."; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' || { \
 	  echo "PYTHON=$(PYTHON): cannot make virtual environments;" \

@@ -12,7 +12,8 @@ from diffusers import DiffusionPipeline
 from tqdm.auto import tqdm
 
 from fairgen_utils.classifier import FaceClassifier
-from fairgen_utils.fairness import confusion_rates, joint_labels
+from fairgen_utils.fairness import joint_labels
+from fairgen_utils.uncertainty import confusion_rates
 
 
 @dataclass

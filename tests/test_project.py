@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 import yaml
 from packaging.requirements import Requirement
-from packaging.specifiers import SpecifierSet
 from rattler import MatchSpec
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,7 +28,13 @@ TOP_LEVEL = {
     *("environment.yml", "README.md", "pyproject.toml", "Makefile", "LICENSE", "CITATION.cff"),
 }
 CONDA_NAMES = {"torch": "pytorch"}
-IMPORT_NAMES = {"scikit-learn": "sklearn", "pillow": "PIL", "pyyaml": "yaml", "py-rattler": "rattler"}
+IMPORT_NAMES = {
+    "scikit-learn": "sklearn",
+    "pillow": "PIL",
+    "ipython": "IPython",
+    "pyyaml": "yaml",
+    "py-rattler": "rattler",
+}
 
 # A pattern must not match this file, hence the brackets around one letter of each.
 NOT_FOR_READERS = [
@@ -56,7 +61,12 @@ WHO_KNOWS = {
     "ipywidgets": {"show", "exercises"},
 }
 # The verbs that know no world and no model, and what else of the package each may import.
-MAY_IMPORT = {"fairness": set(), "localize": {"fairness"}, "quality": {"fairness"}}
+MAY_IMPORT = {
+    "fairness": set(),
+    "uncertainty": {"fairness"},
+    "localize": {"fairness"},
+    "quality": {"fairness", "uncertainty"},
+}
 
 
 def relative(path):
@@ -65,6 +75,8 @@ def relative(path):
 
 def committed_files():
     """Every file that is in git or would be added to it."""
+    if shutil.which("git") is None:
+        pytest.skip("git is not installed")
     listing = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -156,10 +168,6 @@ def test_make_installs_a_torch_that_the_project_accepts():
     (exact,) = pin.specifier
     assert exact.operator == "=="
     assert requirements()["torch"].specifier.contains(exact.version)
-
-
-def test_running_python_is_one_the_project_accepts():
-    assert SpecifierSet(PROJECT["requires-python"]).contains("%d.%d.%d" % sys.version_info[:3])
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
@@ -277,7 +285,7 @@ def test_course_has_notebooks():
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=relative)
 def test_notebook_was_run_from_top_to_bottom(notebook):
     found = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    code = [cell for cell in found if cell["cell_type"] == "code" and "".join(cell["source"]).strip()]
+    code = [cell for cell in found if cell["cell_type"] == "code" and cell["source"]]
     assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
 
 
@@ -295,8 +303,8 @@ def test_notebook_stays_small(notebook):
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=relative)
 def test_notebook_code_cells_fit_on_a_screen(notebook):
-    long = [source.splitlines()[0] for source in cells(notebook, "code") if source.count("\n") >= 20]
-    assert not long, "cells of more than 20 lines begin with:\n" + "\n".join(long)
+    lines = [source.splitlines() for source in cells(notebook, "code")]
+    assert not [cell[0] for cell in lines if len(cell) > 20]
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=relative)

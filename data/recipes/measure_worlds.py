@@ -1,0 +1,232 @@
+"""Measure every method on every shipped world: the numbers of README, cards and notebooks.
+
+Writes data/results/fairness.csv (a row per world, method, attribute and seed), shares.csv
+(shares and amplification per group) and timesteps.csv (the localization window). Each method and
+seed is written as soon as it is measured; a killed run picks up where it stopped. Delete a row's
+file, or the row, to measure it again.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from fairgen_utils.audit import (
+    audit_fairness,
+    audit_quality,
+    generate,
+    localized_mixture,
+    pilot_weights,
+    reject,
+)
+from fairgen_utils.fairness import shares
+from fairgen_utils.localize import LatentMixture, component_table, solve_weights
+from fairgen_utils.uncertainty import correct_shares, share_intervals
+from fairgen_utils.worlds import Predictions, load_world
+
+N_COMPONENTS = 32
+PILOT_FACES = 3600
+TIMESTEPS = (200, 330, 460, 600, 730, 860)
+
+
+def attributes_of(world):
+    """The single cell attributes, the first two jointly, and all jointly."""
+    names = list(world.cell_attributes)
+    return names + [",".join(names[:2]), ",".join(names)]
+
+
+def subset(predictions, kept):
+    """The predictions of some of the faces."""
+    return Predictions(
+        {name: values[kept] for name, values in predictions.labels.items()},
+        {name: values[kept] for name, values in predictions.probabilities.items()},
+        predictions.features[kept],
+    )
+
+
+class Table:
+    """A CSV file that grows row by row and knows which rows it has."""
+
+    def __init__(self, path, keys):
+        self.path, self.keys = path, keys
+        self.rows = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=keys)
+
+    def has(self, **values):
+        if self.rows.empty:
+            return False
+        return bool(np.all([self.rows[k] == v for k, v in values.items()], axis=0).any())
+
+    def add(self, rows):
+        self.rows = pd.concat([self.rows, pd.DataFrame(rows)], ignore_index=True)
+        self.rows = self.rows.drop_duplicates(self.keys, keep="last").sort_values(self.keys)
+        temporary = self.path.with_suffix(".tmp")
+        self.rows.round(5).to_csv(temporary, index=False)
+        temporary.replace(self.path)
+
+
+class Ladder:
+    """The methods of one world, from plain sampling up; fits are shared between seeds."""
+
+    methods = ("plain", "rejection", "uniform", "table", "pilot", "localized", "localized_pilot")
+
+    def __init__(self, world, n):
+        self.world, self.n = world, n
+        self.joint = ",".join(world.cell_attributes)
+        groups = len(world.groups(self.joint))
+        self.target = np.full(groups, 1 / groups)
+        self.mixtures = {}
+
+    def mixture(self, localized):
+        """One Gaussian per attribute cell, or components found without labels."""
+        if localized not in self.mixtures:
+            if localized:
+                self.mixtures[localized] = localized_mixture(self.world, self.joint)
+            else:
+                latents, _ = self.world.latents()
+                self.mixtures[localized] = LatentMixture(N_COMPONENTS).fit(latents)
+        return self.mixtures[localized]
+
+    def run(self, method, seed):
+        """Predictions of the judged faces, number of components, and faces per second."""
+        if method in ("plain", "rejection"):
+            return self._from_noise(method, seed)
+        mixture = self.mixture(localized=method.startswith("localized"))
+        k = len(mixture.weights_)
+        weights = np.full(k, 1 / k)
+        if method == "table":
+            latents, labels = self.world.latents()
+            cells = self.world.joint(labels, self.joint)
+            table = component_table(mixture.predict_proba(latents), cells, k, len(self.target))
+            weights = solve_weights(table, self.target, self.world.confusion(self.joint))
+        elif method.endswith("pilot"):
+            weights, _, _ = pilot_weights(
+                self.world, mixture, self.joint, self.target, PILOT_FACES // k, 20_000 + seed
+            )
+        sample = generate(self.world, self.n, 10_000 + seed, mixture, weights)
+        return sample.predictions, k, sample.faces_per_second
+
+    def _from_noise(self, method, seed):
+        if method == "plain":
+            sample = generate(self.world, self.n, seed)
+            return sample.predictions, 0, sample.faces_per_second
+        parts, seconds, kept = [], 0.0, []
+        while len(kept) < self.n:
+            sample = generate(self.world, self.n, 30_000 + 1000 * seed + len(parts))
+            parts.append(sample.predictions)
+            seconds += sample.seconds
+            everything = concatenate(parts)
+            kept, _ = reject(self.world, everything, self.joint, self.target, self.n, seed)
+        return subset(everything, kept), 0, self.n / seconds
+
+
+def concatenate(parts):
+    """Predictions of several batches as one."""
+    first = parts[0]
+    return Predictions(
+        {k: np.concatenate([p.labels[k] for p in parts]) for k in first.labels},
+        {k: np.concatenate([p.probabilities[k] for p in parts]) for k in first.labels},
+        np.concatenate([p.features for p in parts]),
+    )
+
+
+def share_rows(world, method, seed, predictions):
+    """Shares and amplification of every group, measured and corrected."""
+    rows = []
+    for attribute in attributes_of(world):
+        groups = world.groups(attribute)
+        labels = world.joint(predictions.labels, attribute)
+        measured, intervals = shares(labels, len(groups)), share_intervals(labels, len(groups))
+        corrected = correct_shares(measured, world.confusion(attribute))
+        training = world.training_shares(attribute)
+        for g, group in enumerate(groups):
+            rows.append(
+                {
+                    "world": world.name,
+                    "method": method,
+                    "attribute": attribute,
+                    "group": group,
+                    "seed": seed,
+                    "n": len(labels),
+                    "training": training[g],
+                    "share": measured[g],
+                    "share_low": intervals[g][0],
+                    "share_high": intervals[g][1],
+                    "share_corrected": corrected[g],
+                    "amplification": measured[g] - training[g],
+                    "amplification_low": intervals[g][0] - training[g],
+                    "amplification_high": intervals[g][1] - training[g],
+                }
+            )
+    return rows
+
+
+def measure_timesteps(world, table, n):
+    """The localization window: one Gaussian per cell, all alike, started at several timesteps."""
+    joint = ",".join(world.cell_attributes)
+    mixture = None
+    for timestep in TIMESTEPS:
+        if table.has(world=world.name, timestep=timestep):
+            continue
+        mixture = mixture or localized_mixture(world, joint)
+        k = len(mixture.weights_)
+        sample = generate(world, n, 40_000, mixture, np.full(k, 1 / k), timestep)
+        started = mixture.cells_[sample.components]
+        row = {"world": world.name, "timestep": timestep, "n": n, "seed": 40_000}
+        sizes = [len(world.attributes[name]) for name in world.cell_attributes]
+        origins = np.unravel_index(started, sizes)
+        for name, origin in zip(world.cell_attributes, origins, strict=True):
+            row[f"kept_{name}"] = np.mean(sample.predictions.labels[name] == origin)
+        row["fd_joint"] = audit_fairness(world, sample.predictions, joint)["fd"]
+        row |= audit_quality(world, sample.predictions)
+        row["faces_per_second"] = sample.faces_per_second
+        table.add([row])
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--worlds", nargs="+", default=["heads", "utkface"])
+    arguments.add_argument("--methods", nargs="+", default=Ladder.methods, choices=Ladder.methods)
+    arguments.add_argument("--n", type=int, default=1000, help="judged faces per method and seed")
+    arguments.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    arguments.add_argument("--out", type=Path, default=Path("data/results"))
+    arguments.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    options = arguments.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    keys = ["world", "method", "attribute", "seed"]
+    fairness = Table(options.out / "fairness.csv", keys)
+    group_shares = Table(options.out / "shares.csv", [*keys, "group"])
+    timesteps = Table(options.out / "timesteps.csv", ["world", "timestep"])
+    for name in options.worlds:
+        world = load_world(name, device=options.device)
+        measure_timesteps(world, timesteps, options.n)
+        ladder = Ladder(world, options.n)
+        for method in options.methods:
+            for seed in options.seeds:
+                if fairness.has(world=name, method=method, seed=seed):
+                    continue
+                print(f"{name} {method} seed {seed}")
+                predictions, components, speed = ladder.run(method, seed)
+                quality = audit_quality(world, predictions, seed)
+                start = world.timestep if components else len(world.pipeline.scheduler) - 1
+                group_shares.add(share_rows(world, method, seed, predictions))
+                fairness.add(
+                    {
+                        "world": name,
+                        "method": method,
+                        "attribute": attribute,
+                        "timestep": start,
+                        "components": components,
+                        "n": options.n,
+                        "seed": seed,
+                        **audit_fairness(world, predictions, attribute, seed=seed),
+                        **quality,
+                        "faces_per_second": speed,
+                    }
+                    for attribute in attributes_of(world)
+                )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""Write the result tables into README.md and the cards, from data/results/ alone.
+
+Each table lives between two comments, ``<!-- table NAME -->`` and ``<!-- end -->``; everything
+between them is replaced. With --check nothing is written, and the exit status is 1 when a page
+says something else than the results do.
+"""
+
+import argparse
+import json
+import re
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+METHODS = {
+    "plain": "plain sampling",
+    "rejection": "rejection sampling with the classifier",
+    "uniform": "(a) components uniform, the published recipe",
+    "table": "(b) weights solved on the training table",
+    "pilot": "(c) weights solved on a pilot of generated faces",
+    "localized": "(d) one Gaussian per attribute cell, uniform",
+    "localized_pilot": "(d) the same, weights solved on a pilot",
+}
+BLOCK = re.compile(r"(<!-- table (\w+) (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def markdown(header, rows):
+    """A Markdown table; the first column is text, the others numbers."""
+    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
+    return "".join("| " + " | ".join(map(str, line)) + " |\n" for line in lines)
+
+
+def methods_table(results, world):
+    """A row per method: corrected FD per attribute, its floor, quality and speed; seed means."""
+    table = pd.read_csv(results / "fairness.csv").query("world == @world")
+    attributes = list(dict.fromkeys(sorted(table["attribute"], key=lambda a: (a.count(","), a))))
+    header = ["method", *(f"FD {a.replace(',', ' x ')}" for a in attributes)]
+    header += ["Frechet distance", "KID x 1000", "faces/s"]
+    rows = []
+    for method, name in METHODS.items():
+        of_method = table[table["method"] == method]
+        if of_method.empty:
+            continue
+        row = [name]
+        for attribute in attributes:
+            values = of_method.loc[of_method["attribute"] == attribute, "fd_corrected"]
+            row.append(f"{values.mean():.3f} ({values.min():.3f} to {values.max():.3f})")
+        row += [f"{of_method['ffd'].mean():.2f}", f"{1000 * of_method['kid'].mean():.1f}"]
+        rows.append([*row, f"{of_method['faces_per_second'].mean():.1f}"])
+    floors = table.groupby("attribute")["fd_floor95"].mean()
+    floor = [f"{floors[attribute]:.3f}" for attribute in attributes]
+    rows.append(["*noise floor, 95th percentile*", *floor, "", "", ""])
+    n, seeds = table["n"].min(), table["seed"].nunique()
+    note = f"\nMean over {seeds} seeds (lowest to highest), N = {n} judged faces each.\n"
+    return markdown(header, rows).replace("nan", "n/a") + note
+
+
+def shares_table(results, world):
+    """Training shares, plain shares and their difference, every group of every attribute."""
+    table = pd.read_csv(results / "shares.csv").query("world == @world and method == 'plain'")
+    rows = []
+    for (attribute, group), part in table.groupby(["attribute", "group"], sort=False):
+        if "," in attribute:
+            continue
+        n, count = part["n"].sum(), (part["share"] * part["n"]).sum()
+        share, z = count / n, 1.96
+        centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+        half = z * ((share * (1 - share) + z**2 / (4 * n)) / n) ** 0.5 / (1 + z**2 / n)
+        training = part["training"].iloc[0]
+        change = f"{share - training:+.3f} ({centre - half - training:+.3f} to "
+        change += f"{centre + half - training:+.3f})"
+        rows.append([f"{attribute}: {group}", f"{training:.3f}", f"{share:.3f}", change])
+    header = ["group", "training faces", "generated faces", "difference (95 % interval)"]
+    n = int(table.groupby("seed")["n"].first().sum())
+    return markdown(header, rows) + f"\nPlain sampling, N = {n}, as the classifier sees them.\n"
+
+
+def classifier_table(results, world):
+    """Held-out accuracy, recall and calibration of every attribute."""
+    report = json.loads((results / f"{world}_classifier.json").read_text())
+    rows = []
+    for attribute, scores in report.items():
+        if attribute == "n":
+            continue
+        recall = ", ".join(f"{group} {value:.3f}" for group, value in scores["recall"].items())
+        rows.append(
+            [
+                attribute,
+                f"{scores['accuracy']:.3f}",
+                f"{scores['balanced_accuracy']:.3f}",
+                recall,
+                f"{scores['calibration_error']:.3f}",
+            ]
+        )
+    header = ["attribute", "accuracy", "balanced accuracy", "recall", "calibration error"]
+    return markdown(header, rows) + f"\nN = {report['n']} held-out faces.\n"
+
+
+def training_table(results, world):
+    """The last line of each part's training log."""
+    log = pd.read_csv(results / f"{world}_training.csv")
+    last = log.sort_values("step").groupby("part").tail(1).set_index("part")
+    psnr = f"{last.loc['autoencoder', 'heldout_psnr']:.2f} dB"
+    rows = [
+        [part, last.loc[part, "step"], f"{last.loc[part, 'loss']:.4f}", extra]
+        for part, extra in (("autoencoder", psnr), ("diffusion", ""), ("classifier", ""))
+    ]
+    return markdown(["part", "steps", "last loss", "held-out PSNR"], rows)
+
+
+TABLES = {
+    "methods": methods_table,
+    "shares": shares_table,
+    "classifier": classifier_table,
+    "training": training_table,
+}
+
+
+def rewrite(text, results):
+    """The page with every table block made anew."""
+    return BLOCK.sub(lambda m: m[1] + TABLES[m[2]](results, m[3]) + m[4], text)
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--check", action="store_true", help="write nothing, only compare")
+    options = arguments.parse_args()
+    root = Path(__file__).resolve().parents[2]
+    stale = []
+    for page in [root / "README.md", *sorted(root.glob("data/*/README.md"))]:
+        text = page.read_text(encoding="utf-8")
+        fresh = rewrite(text, root / "data" / "results")
+        if fresh != text:
+            stale.append(page.relative_to(root))
+            if not options.check:
+                page.write_text(fresh, encoding="utf-8")
+    if stale:
+        print("differs from data/results:" if options.check else "rewritten:", *stale)
+    sys.exit(bool(options.check and stale))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,175 @@
+"""Audit: run a method on a world and put numbers on it. Ties measure, localize and judge."""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from fairgen_utils.fairness import check_shares, fairness_discrepancy, shares
+from fairgen_utils.generate import decode, sample_localized, sample_plain
+from fairgen_utils.localize import LatentMixture, component_table, solve_weights
+from fairgen_utils.quality import frechet_distance, kernel_distance
+from fairgen_utils.uncertainty import bootstrap_interval, correct_shares, noise_floor
+from fairgen_utils.worlds import Predictions
+
+
+@dataclass
+class Sample:
+    """Generated faces and what is known of them.
+
+    Attributes
+    ----------
+    images : ndarray, shape (n, height, width, 3), uint8
+    predictions : Predictions
+    components : ndarray, shape (n,), int64, or None
+        The mixture component each face started from; None for plain sampling.
+    seconds : float
+        Wall time of denoising and decoding, without the classifier.
+    """
+
+    images: np.ndarray
+    predictions: Predictions
+    components: np.ndarray | None
+    seconds: float
+
+    def __len__(self):
+        return len(self.images)
+
+    @property
+    def faces_per_second(self):
+        return len(self) / self.seconds
+
+
+def generate(world, n, seed, mixture=None, weights=None, timestep=None, progress=True):
+    """Generate faces with a world's recommended settings, and classify them once.
+
+    Parameters
+    ----------
+    world : World
+    n : int
+    seed : int
+    mixture : LatentMixture, optional
+        Start from this mixture at `timestep`. Plain sampling from pure noise when omitted.
+    weights : array_like, shape (n_components,), optional
+    timestep : int, optional
+        The world's recommended one when omitted.
+
+    Returns
+    -------
+    Sample
+    """
+    started = time.perf_counter()
+    steps = world.num_inference_steps
+    if mixture is None:
+        latents, components = sample_plain(world.pipeline, n, seed, steps, progress=progress), None
+    else:
+        timestep = world.timestep if timestep is None else timestep
+        latents, components = sample_localized(
+            world.pipeline, mixture, n, timestep, seed, weights, steps, progress=progress
+        )
+    images = decode(world.pipeline, latents, progress=progress)
+    seconds = time.perf_counter() - started
+    return Sample(images, world.classify(images), components, seconds)
+
+
+def localized_mixture(world, attribute, n_components=1):
+    """An attribute-localized mixture: `n_components` Gaussians for each group that occurs."""
+    latents, labels = world.latents()
+    return LatentMixture(n_components).fit(latents, world.joint(labels, attribute))
+
+
+def pilot_weights(
+    world, mixture, attribute, target, per_component, seed, timestep=None, progress=True
+):
+    """Component weights solved on a pilot of generated faces, whose shares really hold.
+
+    Denoising pulls faces back toward the majority, so a table counted on training latents
+    promises too much. Here every component makes `per_component` faces at the timestep that will
+    be used, the classifier labels them, and the weights are solved on *that* table.
+
+    Returns
+    -------
+    weights : ndarray, shape (n_components,)
+    table : ndarray, shape (n_components, n_groups)
+        Counts of the pilot.
+    pilot : Sample
+        Never judge a method on these faces: its weights were fitted to them.
+    """
+    k, n_groups = len(mixture.weights_), len(world.groups(attribute))
+    uniform = np.full(k, 1 / k)
+    pilot = generate(world, k * per_component, seed, mixture, uniform, timestep, progress)
+    labels = world.joint(pilot.predictions.labels, attribute)
+    table = component_table(pilot.components, labels, k, n_groups)
+    return solve_weights(table, target, world.confusion(attribute)), table, pilot
+
+
+def reject(world, predictions, attribute, target, n, seed):
+    """Rejection sampling: the first faces of a plain sample that fill quotas drawn from `target`.
+
+    Returns
+    -------
+    kept : ndarray of int
+        Positions of the kept faces.
+    used : int
+        How many faces had to be generated to find them. When the sample is too small to fill
+        every quota, all of it, and fewer than `n` are kept.
+    """
+    labels = world.joint(predictions.labels, attribute)
+    quotas = np.random.default_rng(seed).multinomial(n, target)
+    places = [np.flatnonzero(labels == g)[:quota] for g, quota in enumerate(quotas)]
+    kept = np.sort(np.concatenate(places))
+    full = all(len(found) == quota for found, quota in zip(places, quotas, strict=True))
+    return kept, int(kept[-1]) + 1 if full else len(labels)
+
+
+def audit_fairness(world, predictions, attribute, target=None, seed=0):
+    """Fairness discrepancy of generated faces, with everything needed to read it.
+
+    Parameters
+    ----------
+    world : World
+    predictions : Predictions
+    attribute : str
+        One attribute, or several jointly: ``"gender,ancestry"``.
+    target : array_like, optional
+        Wanted shares; uniform when omitted.
+    seed : int
+        For the bootstrap and the noise floor.
+
+    Returns
+    -------
+    dict
+        ``n``; ``fd`` of the classifier's labels with its 95 % bootstrap interval ``fd_low``,
+        ``fd_high``; ``fd_corrected`` for the classifier's error; ``fd_floor95``: the 95th
+        percentile of `fd_corrected` for a generator exactly at the target.
+    """
+    groups = world.groups(attribute)
+    k = len(groups)
+    target = np.full(k, 1 / k) if target is None else check_shares(target, "target", k)
+    labels, confusion = world.joint(predictions.labels, attribute), world.confusion(attribute)
+    measured = shares(labels, k)
+    low, high = bootstrap_interval(
+        labels, lambda drawn: fairness_discrepancy(drawn, target), k, seed=seed
+    )
+    return {
+        "n": len(labels),
+        "fd": fairness_discrepancy(measured, target),
+        "fd_low": low,
+        "fd_high": high,
+        "fd_floor95": noise_floor(len(labels), target, k, confusion, quantile=0.95, seed=seed),
+        "fd_corrected": fairness_discrepancy(correct_shares(measured, confusion), target),
+    }
+
+
+def audit_quality(world, predictions, seed=0):
+    """Frechet and kernel distance to the balanced reference: ``ffd`` and ``kid``.
+
+    ``kid`` needs the reference's individual features; it is NaN where only statistics may be
+    published.
+    """
+    reference = world.reference()
+    kid = float("nan")
+    if "features" in reference:
+        kid = kernel_distance(predictions.features, reference["features"], seed)
+    ffd = frechet_distance(predictions.features, reference["mean"], reference["covariance"])
+    return {"ffd": ffd, "kid": kid}
