@@ -68,7 +68,7 @@ def read_heads(folder, split):
     FileNotFoundError
         If either file is missing.
     ValueError
-        If the files disagree, or a label is not one of the known groups.
+        If the files disagree or are damaged, or a label is not one of the known groups.
     """
     folder = Path(folder)
     for path in (folder / f"{split}.zip", folder / f"{split}.csv"):
@@ -77,12 +77,19 @@ def read_heads(folder, split):
                 f"split: {path} is missing; data/recipes/render_heads.py --split {split} makes it"
             )
     table = pd.read_csv(folder / f"{split}.csv")
-    table["smile"] = np.where(table["smile"] == 1, "smiling", "neutral")
-    table["glasses"] = np.where(table["glasses"] == 1, "glasses", "none")
+    missing = sorted({"file", *HEADS_ATTRIBUTES} - set(table))
+    if missing:
+        raise ValueError(f"split: {folder / split}.csv has no column {missing}")
+    for name in ("smile", "glasses"):
+        groups = dict(enumerate(HEADS_ATTRIBUTES[name]))  # the table says 0 and 1
+        table[name] = [groups.get(value, value) for value in table[name]]
     labels = {
         name: _indices(table[name], groups, name) for name, groups in HEADS_ATTRIBUTES.items()
     }
-    with zipfile.ZipFile(folder / f"{split}.zip") as archive:
+    with _open(folder / f"{split}.zip") as archive:
+        absent = sorted(set(table["file"]) - set(archive.namelist()))
+        if absent:
+            raise ValueError(f"split: {folder / split}.zip lacks {absent[:5]} of its table")
         images = _read_images(archive, table["file"].tolist())
     return Faces(images, labels, HEADS_ATTRIBUTES)
 
@@ -92,8 +99,8 @@ def read_utkface(path, split, heldout_percent=10):
 
     Names that do not parse, faces under 18, the residual group "Others" and exact pixel
     duplicates are left out. A face belongs to the held-out split when the SHA-256 of its file
-    name, modulo 100, is below `heldout_percent`: the split depends on nothing else, so no
-    training run can see a held-out face by accident.
+    name, modulo 100, is below `heldout_percent`, unless the same file is in training under
+    another name: no training run can see a held-out face by accident.
 
     Parameters
     ----------
@@ -109,7 +116,8 @@ def read_utkface(path, split, heldout_percent=10):
     Raises
     ------
     FileNotFoundError, ValueError
-        If `path` does not exist, or holds no UTKFace photograph, or `split` is unknown.
+        If `path` does not exist, or holds no UTKFace photograph of the split, or `split` is
+        unknown.
 
     References
     ----------
@@ -121,8 +129,7 @@ def read_utkface(path, split, heldout_percent=10):
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"path: {path} does not exist; give UTKFace's zip or folder")
-    archive = zipfile.ZipFile(path) if path.is_file() else _Folder(path)
-    with archive:
+    with _open(path) as archive:
         rows = [(name, *_parse_utkface(name)) for name in sorted(archive.namelist())]
         rows = pd.DataFrame(rows, columns=["file", "age", "gender", "race"]).dropna()
         if rows.empty:
@@ -131,7 +138,13 @@ def read_utkface(path, split, heldout_percent=10):
             )
         rows = rows[(rows["age"] >= 18) & (rows["race"] < 4)]
         heldout = rows["file"].map(_name_hash) % 100 < heldout_percent
+        if split == "heldout":
+            # UTKFace holds some photographs twice, under names that fall on both sides
+            pictures = rows["file"].map(lambda name: hashlib.sha256(archive.read(name)).digest())
+            heldout &= ~pictures.isin(pictures[~heldout])
         rows = rows[heldout if split == "heldout" else ~heldout].astype({"gender": int})
+        if rows.empty:
+            raise ValueError(f"split: none of the labelled adults in {path} is in {split!r}")
         images = _read_images(archive, rows["file"].tolist())
     _, first = np.unique(images.reshape(len(images), -1), axis=0, return_index=True)
     first = np.sort(first)
@@ -151,6 +164,14 @@ def read_faces(path, split):
     if path.is_dir() and any(path.glob("*.csv")):
         return read_heads(path, split)
     return read_utkface(path, split)
+
+
+def _open(path):
+    if path.is_dir():
+        return _Folder(path)
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"path: {path} is damaged or no zip archive; fetch it again")
+    return zipfile.ZipFile(path)
 
 
 class _Folder:
@@ -187,7 +208,7 @@ def _name_hash(name):
 
 
 def _indices(column, groups, name):
-    unknown = sorted(set(column) - set(groups))
+    unknown = sorted(set(column) - set(groups), key=str)
     if unknown:
         raise ValueError(f"{name}: found {unknown}; known groups are {groups}")
     return column.map({group: i for i, group in enumerate(groups)}).to_numpy(np.int64)

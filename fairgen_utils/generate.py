@@ -123,7 +123,7 @@ def sample_plain(pipeline, n, seed, num_inference_steps=15, batch_size=64, progr
     -------
     ndarray, shape (n, channels, height, width), float32
     """
-    _check_count(n)
+    _check_count(n, "n")
     config = pipeline.unet.config
     shape = (n, config.in_channels, config.sample_size, config.sample_size)
     noise = np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
@@ -161,7 +161,7 @@ def sample_localized(
     latents : ndarray, shape (n, channels, height, width), float32
     components : ndarray, shape (n,), int64
     """
-    _check_count(n)
+    _check_count(n, "n")
     timestep, _ = start_timestep(pipeline, timestep, num_inference_steps)
     alpha_cumprod = float(pipeline.scheduler.alphas_cumprod[timestep])
     noisy, components = mixture.push_forward(alpha_cumprod).sample(n, seed, weights)
@@ -170,15 +170,16 @@ def sample_localized(
 
 
 def _fresh_scheduler(pipeline, num_inference_steps):
+    _check_count(num_inference_steps, "num_inference_steps")
     # a scheduler keeps state between steps: a new one per batch leaves the pipeline's untouched
     scheduler = type(pipeline.scheduler).from_config(pipeline.scheduler.config)
     scheduler.set_timesteps(num_inference_steps)
     return scheduler
 
 
-def _check_count(n):
-    if n < 1:
-        raise ValueError(f"n: found {n}; ask for 1 face or more")
+def _check_count(count, name):
+    if count < 1:
+        raise ValueError(f"{name}: found {count}; ask for 1 or more")
 
 
 def _check_latents(pipeline, latents):
@@ -193,6 +194,7 @@ def _check_latents(pipeline, latents):
 
 
 def _batches(array, batch_size, description, progress):
+    _check_count(batch_size, "batch_size")
     with tqdm(total=len(array), desc=description, unit="face", disable=not progress) as bar:
         for start in range(0, len(array), batch_size):
             yield array[start : start + batch_size]

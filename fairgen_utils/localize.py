@@ -9,7 +9,7 @@ from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
 from sklearn.utils.validation import check_is_fitted
 
-from fairgen_utils.fairness import check_shares
+from fairgen_utils.fairness import check_labels, check_shares, check_target
 
 
 class LatentMixture(BaseEstimator):
@@ -166,7 +166,8 @@ class LatentMixture(BaseEstimator):
         k, n_features = self.means_.shape
         weights = self.weights_ if weights is None else check_shares(weights, "weights", k)
         rng = np.random.default_rng(seed)
-        components = rng.choice(k, size=n, p=np.asarray(weights, float) / np.sum(weights))
+        weights = np.asarray(weights, float)
+        components = rng.choice(k, size=n, p=weights / weights.sum())
         latents = rng.standard_normal((n, n_features), dtype=np.float32)
         for component in np.unique(components):
             members = components == component
@@ -229,12 +230,21 @@ def component_table(components, labels, n_components, n_groups):
     -------
     ndarray, shape (n_components, n_groups), float64
         Counts, fractional with responsibilities. Rows over their sums are P(group | component).
+
+    Raises
+    ------
+    ValueError
+        If a component or label is out of range, or their numbers differ.
     """
-    components, labels = np.asarray(components), np.asarray(labels)
+    labels, components = check_labels(labels, n_groups), np.asarray(components)
     if len(components) != len(labels):
         raise ValueError(f"labels: found {len(labels)} for {len(components)} components")
     if components.ndim == 1:
-        components = np.eye(n_components)[components]
+        components = np.eye(n_components)[check_labels(components, n_components, "components")]
+    if components.shape != (len(labels), n_components):
+        raise ValueError(
+            f"components: found shape {components.shape} for {n_components} components"
+        )
     return components.T @ np.eye(n_groups)[labels]
 
 
@@ -265,8 +275,8 @@ def solve_weights(table, target, confusion=None):
     Raises
     ------
     ValueError
-        If the table is negative, not finite or empty, or the target is no distribution over its
-        groups.
+        If the table is negative, not finite or empty, the target is no distribution over its
+        groups, or the confusion matrix no such distribution for each of them.
     """
     table = np.asarray(table, float)
     if table.ndim != 2 or not np.isfinite(table).all() or (table < 0).any() or table.sum() == 0:
@@ -274,9 +284,12 @@ def solve_weights(table, target, confusion=None):
             "table: give finite, non-negative counts, shape (n_components, n_groups), not all zero"
         )
     n_groups = table.shape[1]
-    target = check_shares(target, "target", n_groups)
+    target = check_target(target, n_groups)
     if confusion is not None:
-        target = np.asarray(confusion, float).T @ target
+        confusion = check_shares(confusion, "confusion", n_groups)
+        if confusion.shape != (n_groups, n_groups):
+            raise ValueError(f"confusion: shape {confusion.shape}; pass one row per true group")
+        target = target @ confusion
     counts = table.sum(1)
     used = counts > 0
     rows, counts = table[used] / counts[used, None], counts[used]

@@ -36,7 +36,7 @@ def frechet_distance(features, mean, covariance):
     Raises
     ------
     ValueError
-        If a shape does not fit, or a feature is not finite.
+        If a shape does not fit, or a value is not finite.
 
     References
     ----------
@@ -52,6 +52,8 @@ def frechet_distance(features, mean, covariance):
             f"mean, covariance: found shapes {tuple(mean.shape)}, {tuple(covariance.shape)} "
             f"for features of width {width}"
         )
+    if not (mean.isfinite().all() and covariance.isfinite().all()):
+        raise ValueError("mean, covariance: found NaN or infinite values; compute them again")
     metric = FrechetInceptionDistance(feature=_Features(width)).set_dtype(torch.float64)
     metric.update(features, real=False)
     # a reference known by its statistics alone: give the metric the sums it would have gathered
@@ -79,6 +81,11 @@ def kernel_distance(features, reference, seed=0, subsets=50, subset_size=500):
         Its expectation is the squared distance itself at any n: about zero, even slightly
         negative, when both sets come from one distribution.
 
+    Raises
+    ------
+    ValueError
+        If a shape does not fit, a feature is not finite, or there is nothing to average.
+
     References
     ----------
     Binkowski et al., "Demystifying MMD GANs", ICLR 2018.
@@ -88,6 +95,9 @@ def kernel_distance(features, reference, seed=0, subsets=50, subset_size=500):
         raise ValueError(
             f"reference: width {reference.shape[1]} differs from features' {features.shape[1]}"
         )
+    for name, value, least in (("subsets", subsets, 1), ("subset_size", subset_size, 2)):
+        if value < least:
+            raise ValueError(f"{name}: found {value}; use {least} or more")
     size = min(subset_size, len(features), len(reference))
     metric = KernelInceptionDistance(
         feature=_Features(features.shape[1]), subsets=subsets, subset_size=size

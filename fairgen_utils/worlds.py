@@ -110,10 +110,16 @@ class World:
         -------
         Predictions
         """
+        images = np.asarray(images)
+        if images.dtype != np.uint8 or images.shape[1:] != (64, 64, 3) or not len(images):
+            raise ValueError(
+                f"images: found {images.dtype} of shape {images.shape}; "
+                "give uint8, shape (n, 64, 64, 3)"
+            )
         features, probabilities = [], {name: [] for name in self.attributes}
         parts = range(0, len(images), batch_size)
         for start in tqdm(parts, desc="classifying", disable=not progress, leave=False):
-            batch = torch.as_tensor(np.asarray(images[start : start + batch_size]))
+            batch = torch.as_tensor(images[start : start + batch_size])
             pixels = batch.permute(0, 3, 1, 2).to(self.classifier.device) / 127.5 - 1
             with torch.inference_mode():
                 embedded, logits = self.classifier(pixels.to(self.classifier.dtype))

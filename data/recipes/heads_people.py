@@ -5,13 +5,13 @@ of shapes, the ancestries are three sets of sculpted offsets.
 """
 
 import numpy as np
-from heads_look import IRIS_COLOURS, linear
+from heads_look import IRIS_COLOURS, linear, srgb
 
 GENDERS = ("female", "male")
 ANCESTRY_NAMES = ("african", "asian", "european")
 AGES = ("young", "middle", "older")
 # Years of the three groups; the gaps keep them apart. MakeHuman's young..old is 18..85 here.
-AGE_YEARS = {"young": (18, 30), "middle": (42, 54), "older": (66, 85)}
+AGE_YEARS = {"young": (18, 30), "middle": (43, 54), "older": (67, 85)}
 SPLITS = {"train": (0, 10_000), "reference": (1, 3_000), "classifier": (2, 7_000)}
 
 # The skew of the training split, in percent: columns young, middle, older. Ours, by choice.
@@ -43,8 +43,8 @@ COLOUR_SHARES = {
     "asian": {"black": 0.66, "dark brown": 0.28, "brown": 0.04, "blond": 0.01, "red": 0.01},
     "european": {"black": 0.14, "dark brown": 0.30, "brown": 0.28, "blond": 0.20, "red": 0.08},
 }
-GREY_SHARES = {"young": {"greying": 1.0}, "middle": {"greying": 0.8, "grey": 0.2},
-               "older": {"greying": 0.1, "grey": 0.45, "white": 0.45}}
+GREY_SHARES = {"young": {"greying": 1.0}, "middle": {"greying": 0.9, "grey": 0.1},
+               "older": {"greying": 0.05, "grey": 0.40, "white": 0.55}}
 FACIAL_HAIR = {"none": 0.52, "stubble": 0.20, "moustache": 0.07, "goatee": 0.08, "beard": 0.13}
 GARMENTS = ("crew", "v-neck", "turtleneck", "shirt")
 FRAMES = ((34, 30, 30), (70, 48, 34), (92, 94, 100), (122, 30, 34), (40, 52, 88))
@@ -99,9 +99,7 @@ def rgb_of(lightness, a, b):
     t = np.where(f > 6 / 29, f**3, 3 * (6 / 29) ** 2 * (f - 4 / 29)) * (0.95047, 1.0, 1.08883)
     light = np.array([[3.2404542, -1.5371385, -0.4985314], [-0.9692660, 1.8760108, 0.0415560],
                       [0.0556434, -0.2040259, 1.0572252]]) @ t
-    light = np.clip(light, 0, 1)
-    c = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
-    return tuple(int(v) for v in np.round(255 * c))
+    return tuple(int(v) for v in np.round(srgb(light)))
 
 
 def typology_angle(rgb):
@@ -154,7 +152,7 @@ def draw_person(cell, rng):
     factor = HAIR_FACTORS[ancestry]
     style = pick({k: v * factor.get(k, 1) for k, v in HAIR_SHARES[gender].items()}, rng)
     colour = pick(COLOUR_SHARES[ancestry], rng)
-    if rng.random() < {"young": 0.02, "middle": 0.60, "older": 0.92}[age]:
+    if rng.random() < {"young": 0.01, "middle": 0.75, "older": 0.96}[age]:
         colour = pick(GREY_SHARES[age], rng)
     balding = gender == "male" and rng.random() < {"young": 0.08, "middle": 0.35, "older": 0.6}[age]
     light_eyes = ancestry == "european" and rng.random() < 0.55

@@ -10,6 +10,13 @@ import numpy as np
 import vtk
 from vtk.util.numpy_support import numpy_to_vtk, numpy_to_vtkIdTypeArray, vtk_to_numpy
 
+NEAR, FAR = 4, 20  # of the camera's view, in decimetres
+
+
+def upright(towards):
+    """Up vector of a camera that looks from direction `towards`, never parallel to it."""
+    return (0, 1, 0) if abs(towards[1]) < 0.8 else (0, 0, 1)
+
 
 class Stage:
     """An off-screen window with parts of fixed topology; points and colours change per head."""
@@ -66,17 +73,15 @@ class Stage:
         """Leave a part out of the next picture."""
         self.parts[name][3].VisibilityOff()
 
-    def look(self, position, target, angle=None, height=None):
-        """Point the camera: perspective with a view angle, or parallel with a view height."""
-        self.camera.SetPosition(*position)
+    def look(self, target, towards, distance, height, parallel=False):
+        """Point the camera at `target` from the direction `towards`; `height` fills the view."""
+        self.camera.SetPosition(*(target + distance * np.asarray(towards)))
         self.camera.SetFocalPoint(*target)
-        self.camera.SetViewUp(*((0, 1, 0) if abs(position[1] - target[1]) < 8 else (0, 0, 1)))
-        self.camera.SetParallelProjection(height is not None)
-        if height is None:
-            self.camera.SetViewAngle(angle)
-        else:
-            self.camera.SetParallelScale(height / 2)
-        self.camera.SetClippingRange(4, 20)
+        self.camera.SetViewUp(*upright(towards))
+        self.camera.SetParallelProjection(parallel)
+        self.camera.SetParallelScale(height / 2)
+        self.camera.SetViewAngle(np.degrees(2 * np.arctan(height / 2 / distance)))
+        self.camera.SetClippingRange(NEAR, FAR)
 
     def shoot(self):
         """Picture as an array (size, size, 3)."""
@@ -101,22 +106,39 @@ class Stage:
         return values.reshape(self.size, self.size, -1)
 
 
-def open_sky(points, normals, quads, directions, size=320, reach=5.6):
-    """Which of the `directions` each point sees, as an array (n_points, n_directions) of 0..1."""
+def open_sky(points, normals, quads, directions, size=320, height=5.6, distance=10):
+    """Which of the `directions` each point sees.
+
+    Parameters
+    ----------
+    points, normals : ndarray, shape (n_points, 3)
+    quads : ndarray of int, shape (n_quads, 4)
+    directions : ndarray, shape (n_directions, 3)
+        Unit vectors.
+    size : int
+        Of the depth pictures, one per direction, in pixels.
+    height, distance : float
+        What the pictures cover, and from how far.
+
+    Returns
+    -------
+    ndarray, shape (n_points, n_directions)
+        1 where the way is free, 0 where the head is in it.
+    """
     stage = Stage(size)
     stage.add("body", quads, len(points))
     stage.place("body", points)
     seen = np.zeros((len(points), len(directions)), np.float32)
+    # A point must not hide itself.
     lifted = points + 0.03 * normals
     for k, d in enumerate(directions):
-        stage.look(10 * d, (0, 0, 0), height=reach)
+        stage.look(np.zeros(3), d, distance, height, parallel=True)
         depth = stage.depth()
-        up = (0, 1, 0) if abs(10 * d[1]) < 8 else (0, 0, 1)
-        right = np.cross(up, d)
+        right = np.cross(upright(d), d)
         right /= np.linalg.norm(right)
         above = np.cross(d, right)
-        column = np.clip((lifted @ right / reach + 0.5) * size, 0, size - 1).astype(int)
-        row = np.clip((lifted @ above / reach + 0.5) * size, 0, size - 1).astype(int)
-        own = (10 - lifted @ d - 4) / 16
+        column = np.clip((lifted @ right / height + 0.5) * size, 0, size - 1).astype(int)
+        row = np.clip((lifted @ above / height + 0.5) * size, 0, size - 1).astype(int)
+        own = (distance - lifted @ d - NEAR) / (FAR - NEAR)
         seen[:, k] = own <= depth[row, column] + 0.001
     return seen

@@ -53,7 +53,9 @@ class Studio:
         self.stage.add("bun", self.wear.ball_quads, len(self.wear.ball))
         self.stage.add("glasses", self.wear.frame_quads, len(self.wear.frame))
         self.directions = sphere(LIGHT_DIRECTIONS).astype(np.float32)
-        self.sky = open_sky(self.wear.points, self.wear.normals, body.quads, self.directions)
+        # Not quite dark where the average head hides the light: faces differ from it.
+        self.sky = 0.15 + 0.85 * open_sky(
+            self.wear.points, self.wear.normals, body.quads, self.directions)
         self.resting_eyes = [eye.points(self.model.template) for eye in eyes]
         self.top, self.chin = self.wear.points[:, 1].argmax(), self._chin()
 
@@ -99,13 +101,14 @@ class Studio:
         """Linear albedo of the bare head with lips, brows and facial hair; cover of the beard."""
         wear, old, base = self.wear, person["age_weight"], linear(person["skin_rgb"])
         female = person["gender"] == "female"
-        blotches = 0.035 * waves(wear.points, 3, rng) + 0.03 * waves(wear.points, 12, rng)
+        blotches = 0.035 * waves(wear.points, 3, rng)
+        blotches = blotches + (0.025 + 0.045 * old) * waves(wear.points, 12, rng)
         paint = base * (1 + blotches)[:, None]
         flush = wear.flush * rng.uniform(0.4, 1.0)
         paint = paint * (1 - flush[:, None] * (0.0, 0.16, 0.13))
         # Paint shows the years earlier than the shapes do, so that middle age can be seen.
         lines = 0.6 * step(0.15, 0.40, old) + 0.4 * step(0.5, 0.85, old)
-        wrinkles = lines * (0.40 * wear.bags + 0.60 * wear.fold + 0.45 * wear.forehead)
+        wrinkles = lines * (0.50 * wear.bags + 0.70 * wear.fold + 0.60 * wear.forehead)
         paint = paint * (1 - wrinkles[:, None] * (0.75, 0.95, 1.0))
 
         tint = np.array([0.90, 0.42, 0.46] if female else [0.86, 0.60, 0.60])
@@ -155,10 +158,10 @@ class Studio:
         weights = Counter(self.model.macro_weights(stretched, gender, person["age_weight"]))
         weights.update(self.model.detail_weights(rng))
         weights.update({f"eyes/{side}-eye-scale-incr": EYE_SCALE for side in "lr"})
-        weights[AGEING] = 0.8 * step(0.2, 0.8, person["age_weight"])
-        strength = rng.uniform(0.95, 1.2)
-        if person["smile"]:
-            weights.update(self.model.smile_weights(ancestry, strength))
+        weights[AGEING] = step(0.15, 0.75, person["age_weight"])
+        # MakeHuman's resting mouth looks sullen; neutral heads get a trace of a smile.
+        strength = rng.uniform(1.1, 1.35) if person["smile"] else rng.uniform(0.0, 0.15)
+        weights.update(self.model.smile_weights(ancestry, strength))
         return self.model.vertices(weights)
 
     def put_body(self, person, bare, lamps, rng):
@@ -236,8 +239,7 @@ class Studio:
         centre[1] += 0.02 * rng.normal()
         yaw, pitch = np.radians([person["yaw"], person["pitch"]])
         towards = (np.sin(yaw) * np.cos(pitch), np.sin(pitch), np.cos(yaw) * np.cos(pitch))
-        self.stage.look(centre + DISTANCE * np.array(towards), centre,
-                        angle=np.degrees(2 * np.arctan(height / 2 / DISTANCE)))
+        self.stage.look(centre, towards, DISTANCE, height)
         self.stage.camera.Roll(person["roll"])
         wall = np.array(person["background_rgb"]) / 255
         self.stage.renderer.SetBackground(*(wall * rng.uniform(0.75, 0.95)))

@@ -35,6 +35,25 @@ COLUMNS = {  # label columns, with the decimals kept
 }
 
 
+def check_writable(folder):
+    """Make `folder` if need be, or say why nothing can be written there.
+
+    Raises
+    ------
+    PermissionError
+        If it cannot be made, is not a folder, or may not be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError("not writable")
+    except OSError as error:
+        raise PermissionError(
+            f"--out: cannot write to '{folder}' ({error.strerror or error}); "
+            "wanted a folder that you may write to"
+        ) from error
+
+
 def labels_of(person):
     """The published part of a person, rounded."""
     row = {}
@@ -198,24 +217,24 @@ def main():
             parser.error(f"--{name}: found {value}; wanted a whole number above 0")
     if args.seed < 0:
         parser.error(f"--seed: found {args.seed}; wanted 0 or more")
+    if args.split and args.mpfb2 is None:
+        parser.error(f"--mpfb2: missing; wanted {HOW_TO_GET}")
     try:
         if args.split:
-            if args.mpfb2 is None:
-                parser.error(f"--mpfb2: missing; wanted {HOW_TO_GET}")
             folder = check_folder(args.mpfb2)
+            check_writable(args.out)
             n = args.n or SPLITS[args.split][1]
             render_split(folder, args.out, args.split, n, args.seed, args.workers)
         if args.describe:
             table = describe(args.out)
             results = args.out.resolve().parent / "results"
-            results.mkdir(parents=True, exist_ok=True)
+            check_writable(results)
             content = table.to_csv(index=False, lineterminator="\n")
             save(results / "heads_shares.csv", content.encode())
-    except FileNotFoundError as error:
+    except ModuleNotFoundError as error:
+        parser.error(f"{error}; wanted the recipes' packages: pip install -e '.[recipes]'")
+    except (FileNotFoundError, PermissionError) as error:
         parser.error(str(error))
-    except (PermissionError, FileExistsError, NotADirectoryError) as error:
-        parser.error(f"--out: cannot write to '{args.out}' ({error}); "
-                     "wanted a folder that you may write to")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from diffusers import (
     LDMPipeline,
     UNet2DModel,
 )
-from diffusers.models.attention_processor import AttnProcessor
+from diffusers.models.attention_processor import Attention, AttnProcessor
 from training import batch_indices, parser, to_unit_range, train
 
 from fairgen_utils.datasets import read_faces
@@ -58,10 +58,10 @@ def main():
     torch.manual_seed(options.seed)
     autoencoder = AutoencoderDC.from_pretrained(options.autoencoder).eval().to(options.device)
     images = torch.as_tensor(read_faces(options.faces, options.split).images)
-    with torch.inference_mode():
+    with torch.inference_mode(), torch.autocast(options.device, torch.bfloat16):
         # each face and its mirror image
         latents = [
-            autoencoder.encode(pixels.flip(3) if mirror else pixels).latent.cpu()
+            autoencoder.encode(pixels.flip(3) if mirror else pixels).latent.float().cpu()
             for mirror in (False, True)
             for pixels in (to_unit_range(b).to(options.device) for b in images.split(250))
         ]
@@ -70,7 +70,9 @@ def main():
     unet = build().to(options.device, memory_format=torch.channels_last)
     if options.device == "cpu":
         # the fused attention's backward pass is several times slower on a CPU at 64 tokens
-        unet.set_attn_processor(AttnProcessor())
+        for module in unet.modules():
+            if isinstance(module, Attention):
+                module.set_processor(AttnProcessor())
 
     def loss_of_step(step):
         index, generator = batch_indices(len(latents), options.batch_size, step, options.seed)
@@ -83,9 +85,6 @@ def main():
         return F.mse_loss(predicted.float(), schedule.get_velocity(clean, noise, timesteps))
 
     average = train(unet, loss_of_step, options)
-    average = average.float()
-    if options.device == "cpu":
-        average.set_default_attn_processor()
     pipeline = LDMPipeline(vqvae=autoencoder, unet=average, scheduler=solver())
     pipeline.to(torch.float16).save_pretrained(options.run / "generator")
 
