@@ -127,7 +127,7 @@ def main(arguments=None):
     parser.add_argument(
         "--target",
         help="attributes to make even, joined by commas (gender,ancestry), or shares you choose "
-        "(gender=0.3,0.7); default: all the world's cell attributes jointly",
+        "(gender=0.3,0.7); default: the world's own target",
     )
     parser.add_argument("--n", type=int, default=500, help="faces per method (default: 500)")
     parser.add_argument("--seed", type=int, default=0)
@@ -136,7 +136,7 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     try:
         world = load_world(options.world)
-        attribute, target = parse_target(world, options.target or ",".join(world.cell_attributes))
+        attribute, target = parse_target(world, options.target or world.target)
         if options.n < 40:
             raise ValueError(f"n: found {options.n}; the figure shows 40 faces, so ask for 40+")
         if options.pilot < 1:

@@ -1,5 +1,7 @@
 """Judge: how close generated faces are to the balanced reference. Features in, numbers out."""
 
+import warnings
+
 import numpy as np
 import torch
 from torch import nn
@@ -99,9 +101,12 @@ def kernel_distance(features, reference, seed=0, subsets=50, subset_size=500):
         if value < least:
             raise ValueError(f"{name}: found {value}; use {least} or more")
     size = min(subset_size, len(features), len(reference))
-    metric = KernelInceptionDistance(
-        feature=_Features(features.shape[1]), subsets=subsets, subset_size=size
-    )
+    with warnings.catch_warnings():
+        # it warns that it keeps every feature in memory: a few hundred kilobytes here
+        warnings.simplefilter("ignore", UserWarning)
+        metric = KernelInceptionDistance(
+            feature=_Features(features.shape[1]), subsets=subsets, subset_size=size
+        )
     metric.update(reference.float(), real=True)
     metric.update(features.float(), real=False)
     with torch.random.fork_rng(devices=[]):

@@ -3,12 +3,14 @@
 import hashlib
 import itertools
 import json
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from diffusers import DiffusionPipeline
+from diffusers.utils import logging
 from tqdm.auto import tqdm
 
 from fairgen_utils.classifier import FaceClassifier
@@ -50,6 +52,8 @@ class World:
         How many training faces each combination of groups has.
     pipeline : diffusers.LDMPipeline
     classifier : FaceClassifier
+    target : str
+        The attributes that are evened out jointly unless others are asked for.
     timestep : int
         Recommended start for localized sampling.
     num_inference_steps : int
@@ -63,6 +67,7 @@ class World:
     train_counts: np.ndarray
     pipeline: object
     classifier: FaceClassifier
+    target: str
     timestep: int
     num_inference_steps: int
 
@@ -220,9 +225,17 @@ def load_world(name, root=None, device="cpu", dtype=torch.float32):
     if name not in known:
         raise ValueError(f"name: there is no world {name!r} in {root}; found {known}")
     folder = root / name
-    world = json.loads((folder / "world.json").read_text())
+    try:
+        world = json.loads((folder / "world.json").read_text())
+    except ValueError:
+        raise ValueError(
+            f"{folder / 'world.json'} is damaged; restore it with 'git checkout -- data'"
+        ) from None
     _verify(folder, world["sha256"])
-    pipeline = DiffusionPipeline.from_pretrained(folder / "generator", torch_dtype=dtype)
+    with _quiet_diffusers():
+        pipeline = DiffusionPipeline.from_pretrained(folder / "generator", low_cpu_mem_usage=False)
+        classifier = FaceClassifier.from_pretrained(folder / "classifier", low_cpu_mem_usage=False)
+        pipeline, classifier = pipeline.to(device, dtype), classifier.to(device, dtype).eval()
     pipeline.set_progress_bar_config(leave=False)
     return World(
         name=name,
@@ -230,11 +243,25 @@ def load_world(name, root=None, device="cpu", dtype=torch.float32):
         attributes={key: tuple(groups) for key, groups in world["attributes"].items()},
         cell_attributes=tuple(world["cell_attributes"]),
         train_counts=np.array(world["train_counts"]),
-        pipeline=pipeline.to(device),
-        classifier=FaceClassifier.from_pretrained(folder / "classifier").to(device, dtype).eval(),
+        pipeline=pipeline,
+        classifier=classifier,
+        target=world["target"],
         timestep=world["timestep"],
         num_inference_steps=world["num_inference_steps"],
     )
+
+
+@contextmanager
+def _quiet_diffusers():
+    # LDMPipeline announces that it expected a VQModel, and a bar that lasts a tenth of a second
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        logging.enable_progress_bar()
 
 
 def _verify(folder, checksums):

@@ -111,6 +111,7 @@ def worlds_root(tmp_path_factory):
         "attributes": ATTRIBUTES,
         "cell_attributes": ["gender", "ancestry"],
         "train_counts": TRAIN_COUNTS,
+        "target": "gender,ancestry",
         "timestep": 500,
         "num_inference_steps": 5,
         "sha256": {

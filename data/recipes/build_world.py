@@ -75,6 +75,7 @@ def main():
     arguments.add_argument("--results", type=Path, default=Path("data/results"))
     arguments.add_argument("--reference", default="heldout", help="held-out split to judge by")
     arguments.add_argument("--cells", nargs="+", default=["gender", "race", "age"])
+    arguments.add_argument("--target", default="gender,race", help="evened out by default")
     arguments.add_argument("--timestep", type=int, default=500)
     arguments.add_argument("--num-inference-steps", type=int, default=15)
     arguments.add_argument(
@@ -98,7 +99,7 @@ def main():
         shutil.copytree(source, options.out / part)
     write_training_results(options.name, options.runs, options.results)
     # the shipped half-precision weights, computed with in single precision, as users will
-    pipeline = DiffusionPipeline.from_pretrained(sources["generator"], torch_dtype=torch.float32)
+    pipeline = DiffusionPipeline.from_pretrained(sources["generator"], )
     classifier = FaceClassifier.from_pretrained(sources["classifier"]).float().eval()
     train = read_faces(options.faces, "train")
     counts = np.zeros([len(train.attributes[name]) for name in options.cells], int)
@@ -111,6 +112,7 @@ def main():
         train_counts=counts,
         pipeline=pipeline.to(options.device),
         classifier=classifier.to(options.device),
+        target=options.target,
         timestep=options.timestep,
         num_inference_steps=options.num_inference_steps,
     )
@@ -154,6 +156,7 @@ def main():
         "attributes": train.attributes,
         "cell_attributes": options.cells,
         "train_counts": counts.tolist(),
+        "target": options.target,
         "timestep": options.timestep,
         "num_inference_steps": options.num_inference_steps,
         "sha256": {

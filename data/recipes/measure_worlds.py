@@ -27,14 +27,14 @@ from fairgen_utils.uncertainty import correct_shares, share_intervals
 from fairgen_utils.worlds import Predictions, load_world
 
 N_COMPONENTS = 32
-PILOT_FACES = 3600
+PILOT_FACES = 7200
 TIMESTEPS = (200, 330, 460, 600, 730, 860)
 
 
 def attributes_of(world):
-    """The single cell attributes, the first two jointly, and all jointly."""
-    names = list(world.cell_attributes)
-    return names + [",".join(names[:2]), ",".join(names)]
+    """The single cell attributes, the first two jointly, and the world's target."""
+    names = world.cell_attributes
+    return list(dict.fromkeys([*names, ",".join(names[:2]), world.target]))
 
 
 def subset(predictions, kept):
@@ -67,16 +67,20 @@ class Table:
 
 
 class Ladder:
-    """The methods of one world, from plain sampling up; fits are shared between seeds."""
+    """The methods of one world, from plain sampling up.
 
-    methods = ("plain", "rejection", "uniform", "table", "pilot", "localized", "localized_pilot")
+    Mixtures and pilots are fitted once: the seeds tell how much the judged faces vary, not how
+    much another pilot would have changed the weights.
+    """
+
+    methods = ("plain", "localized_pilot", "localized", "uniform", "table", "pilot", "rejection")
 
     def __init__(self, world, n):
         self.world, self.n = world, n
-        self.joint = ",".join(world.cell_attributes)
+        self.joint = world.target
         groups = len(world.groups(self.joint))
         self.target = np.full(groups, 1 / groups)
-        self.mixtures = {}
+        self.mixtures, self.fitted = {}, {}
 
     def mixture(self, localized):
         """One Gaussian per attribute cell, or components found without labels."""
@@ -92,20 +96,28 @@ class Ladder:
         """Predictions of the judged faces, number of components, and faces per second."""
         if method in ("plain", "rejection"):
             return self._from_noise(method, seed)
-        mixture = self.mixture(localized=method.startswith("localized"))
+        mixture = self.mixture(method.startswith("localized"))
         k = len(mixture.weights_)
-        weights = np.full(k, 1 / k)
-        if method == "table":
-            latents, labels = self.world.latents()
-            cells = self.world.joint(labels, self.joint)
-            table = component_table(mixture.predict_proba(latents), cells, k, len(self.target))
-            weights = solve_weights(table, self.target, self.world.confusion(self.joint))
-        elif method.endswith("pilot"):
-            weights, _, _ = pilot_weights(
-                self.world, mixture, self.joint, self.target, PILOT_FACES // k, 20_000 + seed
-            )
-        sample = generate(self.world, self.n, 10_000 + seed, mixture, weights)
+        sample = generate(self.world, self.n, 10_000 + seed, mixture, self.weights(method))
         return sample.predictions, k, sample.faces_per_second
+
+    def weights(self, method):
+        """Component weights: uniform, or fitted once to a table and then kept for every seed."""
+        if method not in self.fitted:
+            mixture = self.mixture(method.startswith("localized"))
+            k = len(mixture.weights_)
+            self.fitted[method] = np.full(k, 1 / k)
+            if method == "table":
+                latents, labels = self.world.latents()
+                cells = self.world.joint(labels, self.joint)
+                table = component_table(mixture.predict_proba(latents), cells, k, len(self.target))
+                confusion = self.world.confusion(self.joint)
+                self.fitted[method] = solve_weights(table, self.target, confusion)
+            elif method.endswith("pilot"):
+                self.fitted[method], _, _ = pilot_weights(
+                    self.world, mixture, self.joint, self.target, PILOT_FACES // k, seed=20_000
+                )
+        return self.fitted[method]
 
     def _from_noise(self, method, seed):
         if method == "plain":
@@ -164,21 +176,20 @@ def share_rows(world, method, seed, predictions):
 
 def measure_timesteps(world, table, n):
     """The localization window: one Gaussian per cell, all alike, started at several timesteps."""
-    joint = ",".join(world.cell_attributes)
     mixture = None
     for timestep in TIMESTEPS:
         if table.has(world=world.name, timestep=timestep):
             continue
-        mixture = mixture or localized_mixture(world, joint)
+        mixture = mixture or localized_mixture(world, world.target)
         k = len(mixture.weights_)
         sample = generate(world, n, 40_000, mixture, np.full(k, 1 / k), timestep)
         started = mixture.cells_[sample.components]
         row = {"world": world.name, "timestep": timestep, "n": n, "seed": 40_000}
-        sizes = [len(world.attributes[name]) for name in world.cell_attributes]
-        origins = np.unravel_index(started, sizes)
-        for name, origin in zip(world.cell_attributes, origins, strict=True):
+        names = world.target.split(",")
+        origins = np.unravel_index(started, [len(world.attributes[name]) for name in names])
+        for name, origin in zip(names, origins, strict=True):
             row[f"kept_{name}"] = np.mean(sample.predictions.labels[name] == origin)
-        row["fd_joint"] = audit_fairness(world, sample.predictions, joint)["fd"]
+        row["fd_joint"] = audit_fairness(world, sample.predictions, world.target)["fd"]
         row |= audit_quality(world, sample.predictions)
         row["faces_per_second"] = sample.faces_per_second
         table.add([row])

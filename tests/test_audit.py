@@ -1,0 +1,152 @@
+"""The audit ties methods, classifier and measures together; the demo shows what it found."""
+
+import json
+
+import numpy as np
+import pytest
+
+from fairgen_utils import demo
+from fairgen_utils.audit import (
+    audit_fairness,
+    audit_quality,
+    generate,
+    localized_mixture,
+    pilot_weights,
+    reject,
+)
+from fairgen_utils.worlds import Predictions, load_world
+
+
+@pytest.fixture(scope="module")
+def world(worlds_root):
+    return load_world("tiny", worlds_root)
+
+
+def predictions_of(world, **labels):
+    """Predictions with the given labels, and features that play no part."""
+    n = len(next(iter(labels.values())))
+    labels = {name: np.asarray(values) for name, values in labels.items()}
+    return Predictions(labels, {}, np.zeros((n, 128), np.float32))
+
+
+def test_the_same_seed_makes_the_same_faces_and_another_seed_others(world):
+    first, again, other = (generate(world, 4, seed, progress=False) for seed in (3, 3, 4))
+    assert np.array_equal(first.images, again.images)
+    assert not np.array_equal(first.images, other.images)
+
+
+def test_localized_faces_remember_the_component_they_started_from(world):
+    mixture = localized_mixture(world, "gender")
+    sample = generate(world, 6, 0, mixture, [0, 1], progress=False)
+    assert sample.components.tolist() == [1] * 6
+
+
+def test_a_pilot_counts_every_face_it_made_once(world):
+    mixture = localized_mixture(world, "gender,ancestry")
+    target = np.full(6, 1 / 6)
+    weights, table, pilot = pilot_weights(
+        world, mixture, "gender,ancestry", target, per_component=4, seed=0, progress=False
+    )
+    assert table.sum() == len(pilot) == 24
+    assert table.shape == (6, 6)
+    assert weights.sum() == pytest.approx(1)
+
+
+def test_rejection_keeps_the_target_and_counts_what_it_threw_away(world):
+    # every fourth face is a woman: an even sample of 20 needs about 40 faces for its ten women
+    predictions = predictions_of(world, gender=np.tile([1, 1, 1, 0], 50))
+    kept, used = reject(world, predictions, "gender", [0.5, 0.5], 20, seed=0)
+    women = (predictions.labels["gender"][kept] == 0).sum()
+    assert len(kept) == 20 and len(set(kept)) == 20
+    assert used == kept.max() + 1
+    assert used == pytest.approx(4 * women, abs=4)
+
+
+def test_rejection_says_when_the_sample_was_too_small(world):
+    predictions = predictions_of(world, gender=np.ones(30, int))
+    kept, used = reject(world, predictions, "gender", [0.5, 0.5], 20, seed=0)
+    assert used == 30
+    assert len(kept) < 20
+
+
+def test_even_labels_have_no_discrepancy_and_a_collapse_has_the_largest(world):
+    even = predictions_of(world, gender=np.tile([0, 1], 100))
+    collapsed = predictions_of(world, gender=np.ones(200, int))
+    assert audit_fairness(world, even, "gender")["fd"] == 0
+    assert audit_fairness(world, collapsed, "gender")["fd"] == pytest.approx(np.sqrt(0.5))
+
+
+def test_correction_undoes_what_the_confusion_matrix_does_to_an_even_generator(world):
+    expected = world.confusion("gender").T @ [0.5, 0.5]
+    women = round(expected[0] * 100_000)
+    labels = np.repeat([0, 1], [women, 100_000 - women])
+    row = audit_fairness(world, predictions_of(world, gender=labels), "gender")
+    assert row["fd"] > 0.05  # the tiny world's classifier is a bad one
+    assert row["fd_corrected"] < 1e-4
+
+
+def test_an_audit_at_the_target_stays_below_its_floor_as_often_as_promised(world):
+    rng = np.random.default_rng(0)
+    reported = world.confusion("gender").T @ [0.5, 0.5]
+    below = 0
+    for _ in range(200):
+        labels = rng.choice(2, 300, p=reported)
+        row = audit_fairness(world, predictions_of(world, gender=labels), "gender")
+        below += row["fd_corrected"] <= row["fd_floor95"]
+    # binomial(200, .95): mean 190, standard deviation 3.1
+    assert 180 <= below <= 199
+
+
+def test_quality_prefers_the_reference_itself(world):
+    features = world.reference()["features"]
+    near = Predictions({}, {}, features)
+    far = Predictions({}, {}, features + 2)
+    assert audit_quality(world, near)["ffd"] < audit_quality(world, far)["ffd"]
+    assert audit_quality(world, near)["kid"] < audit_quality(world, far)["kid"]
+
+
+def test_a_target_is_read_from_words_and_numbers(world):
+    attribute, target = demo.parse_target(world, "gender=0.3,0.7")
+    assert attribute == "gender" and target.tolist() == [0.3, 0.7]
+    assert demo.parse_target(world, "gender,ancestry")[1] == pytest.approx(np.full(6, 1 / 6))
+
+
+@pytest.mark.parametrize("text", ["gender=0.3,0.8", "gender=1", "gender=a,b", "gender=-0.5,1.5"])
+def test_a_target_that_is_no_distribution_is_refused_by_name(world, text):
+    with pytest.raises(ValueError, match="target"):
+        demo.parse_target(world, text)
+
+
+def test_the_demo_writes_figure_report_and_settings(worlds_root, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(demo, "load_world", lambda name: load_world(name, worlds_root))
+    arguments = ["--world", "tiny", "--n", "40", "--pilot", "2", "--out", str(tmp_path / "out")]
+    demo.main(arguments)
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert written == {"demo_tiny.png", "demo_tiny.html", "demo_tiny.json"}
+    page = (tmp_path / "out" / "demo_tiny.html").read_text()
+    assert 'alt="Plain tiny faces' in page and "localized" in page
+    assert json.loads((tmp_path / "out" / "demo_tiny.json").read_text())["attribute"] == (
+        "gender,ancestry"
+    )
+    assert "noise floor" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--world", "moon"], "no world 'moon'"),
+        (["--world", "tiny", "--target", "height"], "'height'"),
+        (["--world", "tiny", "--n", "0"], "n: found 0"),
+        (["--world", "tiny", "--pilot", "0"], "pilot: found 0"),
+    ],
+)
+def test_the_demo_refuses_in_one_line_and_writes_nothing(
+    worlds_root, tmp_path, monkeypatch, capsys, arguments, said
+):
+    monkeypatch.setattr(demo, "load_world", lambda name: load_world(name, worlds_root))
+    with pytest.raises(SystemExit) as stopped:
+        demo.main([*arguments, "--out", str(tmp_path / "out")])
+    message = capsys.readouterr().err
+    assert stopped.value.code == 2
+    assert said in message and message.count("\n") == 1
+    assert not (tmp_path / "out").exists()
