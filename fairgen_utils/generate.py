@@ -38,7 +38,7 @@ def encode(pipeline, images, batch_size=128, progress=True):
     Parameters
     ----------
     pipeline : diffusers.DiffusionPipeline
-        With an autoencoder called ``vqvae``.
+        With an autoencoder called ``vqvae``: AutoencoderDC, AutoencoderKL or VQModel.
     images : ndarray, shape (n, height, width, 3), uint8
 
     Returns
@@ -55,7 +55,10 @@ def encode(pipeline, images, batch_size=128, progress=True):
     for batch in _batches(images, batch_size, "encoding", progress):
         pixels = torch.as_tensor(batch).permute(0, 3, 1, 2).to(pipeline.device, autoencoder.dtype)
         with torch.inference_mode():
-            batches.append(autoencoder.encode(pixels / 127.5 - 1).latent.float().cpu().numpy())
+            encoded = autoencoder.encode(pixels / 127.5 - 1)
+            # AutoencoderKL gives a distribution; AutoencoderDC and VQModel the latents themselves
+            latents = encoded.latent_dist.mean if hasattr(encoded, "latent_dist") else encoded[0]
+            batches.append(latents.float().cpu().numpy())
     return np.concatenate(batches) * autoencoder.config.scaling_factor
 
 

@@ -87,7 +87,7 @@ def before_after(plain_images, fair_images, panels, title=""):
     )
     half = len(panels)
     faces(fig.add_subplot(grid[:half, 0]), plain_images[:40], 10, "Plain sampling")
-    faces(fig.add_subplot(grid[half:, 0]), fair_images[:40], 10, "Localized, weights solved")
+    faces(fig.add_subplot(grid[half:, 0]), fair_images[:40], 10, "Localized, weights fitted")
     for i, (name, groups, series, target) in enumerate(panels):
         ax = fig.add_subplot(grid[2 * i : 2 * i + 2, 1])
         share_bars(ax, groups, series, target, name)

@@ -132,7 +132,9 @@ def test_duplicates_are_read_once(tmp_path):
     first, second = name_on("train"), name_on("train", start=500)
     other = name_on("train", start=1000)
     files = {first: picture(10), second: picture(10), other: picture(200)}
-    assert len(read_utkface(write(tmp_path / "utk.zip", files), "train")) == 2
+    faces = read_utkface(write(tmp_path / "utk.zip", files), "train")
+    assert levels(faces) == [pytest.approx(10, abs=JPEG), pytest.approx(200, abs=JPEG)]
+    assert {len(labels) for labels in faces.labels.values()} == {2}
 
 
 def test_a_photograph_seen_in_training_is_never_held_out(tmp_path):
@@ -147,11 +149,18 @@ def test_a_photograph_seen_in_training_is_never_held_out(tmp_path):
     assert levels(read_utkface(path, "heldout")) == [pytest.approx(200, abs=JPEG)]
 
 
-def test_photographs_of_other_sizes_are_resized(tmp_path):
-    path = write(tmp_path / "utk.zip", {name_on("train"): picture(120, size=200)})
-    faces = read_utkface(path, "train")
+def test_photographs_of_other_sizes_are_resized_whole(tmp_path):
+    # Half black, half white: a crop would lose the border between them.
+    stream = io.BytesIO()
+    photograph = Image.new("RGB", (200, 200))
+    photograph.paste((255, 255, 255), (100, 0, 200, 200))
+    photograph.save(stream, "PNG")
+    faces = read_utkface(
+        write(tmp_path / "utk.zip", {name_on("train"): stream.getvalue()}), "train"
+    )
     assert faces.images.shape == (1, 64, 64, 3)
-    assert levels(faces) == [pytest.approx(120, abs=JPEG)]
+    assert not faces.images[0, :, :28].any()
+    assert (faces.images[0, :, -28:] == 255).all()
 
 
 # Heads

@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler
+from diffusers import AutoencoderKL, DDIMScheduler, DDPMScheduler, VQModel
 
 from fairgen_utils.generate import (
     decode,
@@ -231,6 +231,20 @@ def test_encoding_is_the_autoencoders_encoding_of_pixels_in_minus_one_to_one(pip
     with torch.inference_mode():
         wanted = pipeline.vqvae.encode(pixels).latent
     np.testing.assert_allclose(encode(pipeline, images, progress=False), wanted, atol=REORDERED)
+
+
+@pytest.mark.parametrize("kind", [AutoencoderKL, VQModel])
+def test_the_autoencoders_of_other_latent_pipelines_encode_too(pipeline, kind):
+    other = copy.copy(pipeline)
+    other.vqvae = kind(block_out_channels=(4,), latent_channels=4, norm_num_groups=2).eval()
+    images = images_of(2)
+    pixels = torch.as_tensor(images.transpose(0, 3, 1, 2) / 255 * 2 - 1, dtype=torch.float32)
+    with torch.inference_mode():
+        output = other.vqvae.encode(pixels)
+    # of a distribution, the likeliest latent: encoding the same face twice must not differ
+    wanted = output.latent_dist.mode() if kind is AutoencoderKL else output.latents
+    wanted = wanted * other.vqvae.config.scaling_factor
+    np.testing.assert_allclose(encode(other, images, progress=False), wanted, atol=REORDERED)
 
 
 def test_scaling_factor_is_undone_by_decoding(pipeline):

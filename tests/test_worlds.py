@@ -35,6 +35,7 @@ def test_a_loaded_world_holds_what_its_folder_says(world, worlds_root):
     assert world.attributes == {name: tuple(groups) for name, groups in ATTRIBUTES.items()}
     assert world.train_counts.tolist() == TRAIN_COUNTS
     assert (world.timestep, world.num_inference_steps) == (500, 5)
+    assert world.target == "gender,ancestry"
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])

@@ -1,12 +1,13 @@
 """Measure every method on every shipped world: the numbers of README, cards and notebooks.
 
 Writes data/results/fairness.csv (a row per world, method, attribute and seed), shares.csv
-(shares and amplification per group) and timesteps.csv (the localization window). Each method and
-seed is written as soon as it is measured; a killed run picks up where it stopped. Delete a row's
-file, or the row, to measure it again.
+(shares and amplification per group), timesteps.csv (the localization window) and fits.csv (seconds
+per mixture). Each method and seed is written as soon as it is measured; a killed run picks up where
+it stopped. Delete a row's file, or the row, to measure it again.
 """
 
 import argparse
+import time
 from pathlib import Path
 
 import numpy as np
@@ -174,6 +175,23 @@ def share_rows(world, method, seed, predictions):
     return rows
 
 
+def measure_fits(world, table):
+    """Seconds to fit each kind of mixture."""
+    latents, labels = world.latents()
+    cells = world.joint(labels, world.target)
+    kinds = {
+        "found": (LatentMixture(N_COMPONENTS), None),
+        "localized": (LatentMixture(), cells),
+    }
+    for kind, (mixture, given) in kinds.items():
+        if not table.has(world=world.name, mixture=kind):
+            started = time.perf_counter()
+            mixture.fit(latents, given)
+            seconds = time.perf_counter() - started
+            row = {"world": world.name, "mixture": kind, "components": len(mixture.weights_)}
+            table.add([row | {"n": len(latents), "seconds": seconds}])
+
+
 def measure_timesteps(world, table, n):
     """The localization window: one Gaussian per cell, all alike, started at several timesteps."""
     mixture = None
@@ -209,8 +227,10 @@ def main():
     fairness = Table(options.out / "fairness.csv", keys)
     group_shares = Table(options.out / "shares.csv", [*keys, "group"])
     timesteps = Table(options.out / "timesteps.csv", ["world", "timestep"])
+    fits = Table(options.out / "fits.csv", ["world", "mixture"])
     for name in options.worlds:
         world = load_world(name, device=options.device)
+        measure_fits(world, fits)
         measure_timesteps(world, timesteps, options.n)
         ladder = Ladder(world, options.n)
         for method in options.methods:

