@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from PIL import Image
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 IMAGE_SIZE = 64
 
@@ -216,7 +216,7 @@ def _indices(column, groups, name):
 
 def _read_images(archive, names):
     images = np.empty((len(names), IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
-    for i, name in enumerate(tqdm(names, desc="reading faces", leave=False)):
+    for i, name in enumerate(tqdm(names, desc="reading faces", delay=2, leave=False)):
         picture = Image.open(io.BytesIO(archive.read(name))).convert("RGB")
         if picture.size != (IMAGE_SIZE, IMAGE_SIZE):
             picture = picture.resize((IMAGE_SIZE, IMAGE_SIZE), Image.LANCZOS, reducing_gap=3.0)

@@ -4,7 +4,7 @@ import inspect
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 
 def start_timestep(pipeline, timestep, num_inference_steps):
@@ -198,7 +198,8 @@ def _check_latents(pipeline, latents):
 
 def _batches(array, batch_size, description, progress):
     _check_count(batch_size, "batch_size")
-    with tqdm(total=len(array), desc=description, unit="face", disable=not progress) as bar:
+    look = {"desc": description, "unit": "face", "delay": 1}
+    with tqdm(total=len(array), disable=not progress, **look) as bar:
         for start in range(0, len(array), batch_size):
             yield array[start : start + batch_size]
             bar.update(len(array[start : start + batch_size]))

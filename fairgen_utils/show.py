@@ -64,13 +64,13 @@ def share_bars(ax, groups, series, target=None, title=""):
     sns.despine(ax=ax)
 
 
-def before_after(plain_images, fair_images, panels, title=""):
+def before_after(plain_images, fair_images, panels):
     """Plain faces above, fair faces below, share bars beside.
 
     Parameters
     ----------
     plain_images, fair_images : ndarray, shape (n, h, w, 3), uint8
-        32 of each are drawn.
+        40 of each are drawn.
     panels : list of tuple
         One per attribute: (name, groups, series, target), as `share_bars` takes them.
 
@@ -78,25 +78,18 @@ def before_after(plain_images, fair_images, panels, title=""):
     -------
     matplotlib Figure
     """
-    fig = plt.figure(figsize=(15, 8.4), layout="constrained")
-    grid = fig.add_gridspec(
-        2 * len(panels),
-        2,
-        width_ratios=(2.1, 1),
-        height_ratios=np.repeat([2 + len(panel[1]) for panel in panels], 2),
-    )
-    half = len(panels)
-    faces(fig.add_subplot(grid[:half, 0]), plain_images[:40], 10, "Plain sampling")
-    faces(fig.add_subplot(grid[half:, 0]), fair_images[:40], 10, "Localized, weights fitted")
-    for i, (name, groups, series, target) in enumerate(panels):
-        ax = fig.add_subplot(grid[2 * i : 2 * i + 2, 1])
+    fig = plt.figure(figsize=(15, 8), layout="constrained")
+    pictures, bars = fig.subfigures(1, 2, width_ratios=(1.8, 1))
+    above, below = pictures.subplots(2, 1)
+    faces(above, plain_images[:40], 10, "Plain sampling")
+    faces(below, fair_images[:40], 10, "Localized, weights fitted")
+    heights = [1 + len(groups) for _, groups, _, _ in panels]
+    axes = np.atleast_1d(bars.subplots(len(panels), 1, sharex=True, height_ratios=heights))
+    for ax, (name, groups, series, target) in zip(axes, panels, strict=True):
         share_bars(ax, groups, series, target, name)
-        if i == 0:
-            ax.legend(fontsize="small", frameon=False)
-        if i < len(panels) - 1:
-            ax.set_xlabel("")
-    if title:
-        fig.suptitle(title, x=0.01, ha="left")
+        ax.set_xlabel("share of faces" if ax is axes[-1] else "")
+    handles, labels = axes[0].get_legend_handles_labels()
+    bars.legend(handles, labels, loc="upper right", ncols=3, fontsize="small", frameon=False)
     return fig
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from diffusers import DiffusionPipeline
 from diffusers.utils import logging
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from fairgen_utils.classifier import FaceClassifier
 from fairgen_utils.fairness import joint_labels

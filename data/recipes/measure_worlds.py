@@ -24,7 +24,7 @@ from fairgen_utils.audit import (
 )
 from fairgen_utils.fairness import shares
 from fairgen_utils.localize import LatentMixture, component_table, solve_weights
-from fairgen_utils.uncertainty import correct_shares, share_intervals
+from fairgen_utils.uncertainty import amplification, share_intervals
 from fairgen_utils.worlds import Predictions, load_world
 
 N_COMPONENTS = 32
@@ -145,14 +145,14 @@ def concatenate(parts):
 
 
 def share_rows(world, method, seed, predictions):
-    """Shares and amplification of every group, measured and corrected."""
+    """Shares of every group as classified, and corrected against those of the training faces."""
     rows = []
     for attribute in attributes_of(world):
         groups = world.groups(attribute)
         labels = world.joint(predictions.labels, attribute)
         measured, intervals = shares(labels, len(groups)), share_intervals(labels, len(groups))
-        corrected = correct_shares(measured, world.confusion(attribute))
         training = world.training_shares(attribute)
+        change = amplification(labels, training, seed=seed, confusion=world.confusion(attribute))
         for g, group in enumerate(groups):
             rows.append(
                 {
@@ -166,10 +166,10 @@ def share_rows(world, method, seed, predictions):
                     "share": measured[g],
                     "share_low": intervals[g][0],
                     "share_high": intervals[g][1],
-                    "share_corrected": corrected[g],
-                    "amplification": measured[g] - training[g],
-                    "amplification_low": intervals[g][0] - training[g],
-                    "amplification_high": intervals[g][1] - training[g],
+                    "share_corrected": change.generated[g],
+                    "amplification": change.difference[g],
+                    "amplification_low": change.interval[g][0],
+                    "amplification_high": change.interval[g][1],
                 }
             )
     return rows

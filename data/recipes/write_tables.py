@@ -63,17 +63,16 @@ def shares_table(results, world):
     for (attribute, group), part in table.groupby(["attribute", "group"], sort=False):
         if "," in attribute:
             continue
-        n, count = part["n"].sum(), (part["share"] * part["n"]).sum()
-        share, z = count / n, 1.96
-        centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-        half = z * ((share * (1 - share) + z**2 / (4 * n)) / n) ** 0.5 / (1 + z**2 / n)
-        training = part["training"].iloc[0]
-        change = f"{share - training:+.3f} ({centre - half - training:+.3f} to "
-        change += f"{centre + half - training:+.3f})"
-        rows.append([f"{attribute}: {group}", f"{training:.3f}", f"{share:.3f}", change])
+        mean = part.mean(numeric_only=True)
+        # the seeds are independent: the interval of their mean is narrower by their root
+        half = (mean["amplification_high"] - mean["amplification_low"]) / 2 / len(part) ** 0.5
+        change, corrected = mean["amplification"], f"{mean['share_corrected']:.3f}"
+        interval = f"{change:+.3f} ({change - half:+.3f} to {change + half:+.3f})"
+        rows.append([f"{attribute}: {group}", f"{mean['training']:.3f}", corrected, interval])
     header = ["group", "training faces", "generated faces", "difference (95 % interval)"]
     n = int(table.groupby("seed")["n"].first().sum())
-    return markdown(header, rows) + f"\nPlain sampling, N = {n}, as the classifier sees them.\n"
+    note = f"\nPlain sampling, N = {n}, corrected for the classifier's errors.\n"
+    return markdown(header, rows) + note
 
 
 def classifier_table(results, world):
