@@ -30,6 +30,7 @@ def parse_target(world, text):
     Shares follow the order of ``world.groups(attribute)``; uniform when none are given.
     """
     attribute, _, numbers = text.partition("=")
+    attribute = ",".join(world.names(attribute))
     groups = world.groups(attribute)
     if not numbers:
         return attribute, np.full(len(groups), 1 / len(groups))
@@ -37,7 +38,7 @@ def parse_target(world, text):
         target = np.array([float(number) for number in numbers.split(",")])
     except ValueError:
         raise ValueError(f"target: {numbers!r} are not numbers joined by commas") from None
-    if len(target) != len(groups) or (target < 0).any() or abs(target.sum() - 1) > 1e-6:
+    if len(target) != len(groups) or (target < 0).any() or not abs(target.sum() - 1) <= 1e-6:
         raise ValueError(
             f"target: found {target.tolist()} for {groups}; give {len(groups)} shares, none "
             "negative, that sum to 1"
@@ -91,8 +92,10 @@ def table_of(world, attribute, target, samples):
                 "method": label,
                 "n": fairness["n"],
                 "FD": f"{fairness['fd']:.3f}",
-                "95 % interval": f"{fairness['fd_low']:.3f} to {fairness['fd_high']:.3f}",
                 "FD corrected": f"{fairness['fd_corrected']:.3f}",
+                "95 % interval": "{fd_corrected_low:.3f} to {fd_corrected_high:.3f}".format(
+                    **fairness
+                ),
                 "noise floor": f"{fairness['fd_floor95']:.3f}",
                 "Frechet distance": f"{quality['ffd']:.2f}",
                 "faces/s": f"{sample.faces_per_second:.1f}",
@@ -137,6 +140,7 @@ def main(arguments=None):
     try:
         world = load_world(options.world)
         attribute, target = parse_target(world, options.target or world.target)
+        world.confusion(attribute)  # before minutes of work: can the classifier tell them apart?
         if options.n < 40:
             raise ValueError(f"n: found {options.n}; the figure shows 40 faces, so ask for 40+")
         if options.pilot < 1:
@@ -156,8 +160,8 @@ def main(arguments=None):
         "balanced reference, lower is better.",
         f"Fitting the mixture took {seconds['fit']:.0f} s and its pilot of generated faces "
         f"{seconds['pilot']:.0f} s, once; seed {options.seed}.",
-        "Groups are what a classifier perceives in pixels, in somebody's categories. They are not "
-        "identities of people, and these faces belong to nobody.",
+        "Groups are what a classifier perceives in pixels, in somebody's categories; they are not "
+        "people's identities.",
     ]
     alt = (
         f"Plain {world.name} faces above, localized ones below, and bars of their shares beside; "

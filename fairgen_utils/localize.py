@@ -44,7 +44,7 @@ class LatentMixture(BaseEstimator):
         Shape of one latent; its product is ``n_features``.
     """
 
-    def __init__(self, n_components=16, n_dimensions=48, prior_counts=None, seed=0):
+    def __init__(self, n_components=1, n_dimensions=48, prior_counts=None, seed=0):
         self.n_components = n_components
         self.n_dimensions = n_dimensions
         self.prior_counts = prior_counts

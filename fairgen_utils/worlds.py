@@ -73,7 +73,7 @@ class World:
 
     def groups(self, attribute):
         """Group names of an attribute, or of several jointly ("gender,ancestry")."""
-        names = [self.attributes[name] for name in self._names(attribute)]
+        names = [self.attributes[name] for name in self.names(attribute)]
         return [" ".join(combination) for combination in itertools.product(*names)]
 
     def joint(self, labels, attribute):
@@ -86,13 +86,13 @@ class World:
         attribute : str
             ``"gender"``, or several joined by commas: ``"gender,ancestry"``.
         """
-        names = self._names(attribute)
+        names = self.names(attribute)
         sizes = [len(self.attributes[name]) for name in names]
         return joint_labels([labels[name] for name in names], sizes)
 
     def training_shares(self, attribute):
         """Shares of the groups among the faces the generator was trained on."""
-        names = self._names(attribute)
+        names = self.names(attribute)
         missing = [name for name in names if name not in self.cell_attributes]
         if missing:
             raise ValueError(
@@ -176,7 +176,8 @@ class World:
     def _by_attribute(self, columns):
         return dict(zip(self.attributes, columns.T.astype(np.int64), strict=True))
 
-    def _names(self, attribute):
+    def names(self, attribute):
+        """The single attributes that ``"gender,ancestry"`` asks for, checked."""
         names = [name.strip() for name in attribute.split(",")]
         unknown = [name for name in names if name not in self.attributes]
         if unknown or len(set(names)) < len(names):

@@ -12,6 +12,7 @@ from fairgen_utils.audit import (
     generate,
     localized_mixture,
     pilot_weights,
+    posterior_shares,
     reject,
 )
 from fairgen_utils.worlds import Predictions, load_world
@@ -69,6 +70,21 @@ def test_rejection_says_when_the_sample_was_too_small(world):
     assert len(kept) < 20
 
 
+def test_selected_faces_are_less_even_than_their_classifier_says():
+    # simulation: one woman in ten, a classifier that errs on 5 % of each, as many kept of each
+    rng = np.random.default_rng(0)
+    true = (rng.random(400_000) < 0.9).astype(int)
+    predicted = np.where(rng.random(400_000) < 0.05, 1 - true, true)
+    women = np.flatnonzero(predicted == 0)
+    kept = np.concatenate([women, np.flatnonzero(predicted == 1)[: len(women)]])
+    confusion = np.array([[0.95, 0.05], [0.05, 0.95]])
+    plain = np.bincount(predicted) / len(predicted)
+    expected = posterior_shares([0.5, 0.5], plain, confusion)
+    # 56,000 kept faces: standard error 0.002
+    assert expected[0] == pytest.approx((true[kept] == 0).mean(), abs=0.01)
+    assert expected[0] < 0.4
+
+
 def test_even_labels_have_no_discrepancy_and_a_collapse_has_the_largest(world):
     even = predictions_of(world, gender=np.tile([0, 1], 100))
     collapsed = predictions_of(world, gender=np.ones(200, int))
@@ -106,15 +122,16 @@ def test_quality_prefers_the_reference_itself(world):
 
 
 def test_a_target_is_read_from_words_and_numbers(world):
+    assert demo.parse_target(world, " gender, ancestry")[0] == "gender,ancestry"
     attribute, target = demo.parse_target(world, "gender=0.3,0.7")
     assert attribute == "gender" and target.tolist() == [0.3, 0.7]
     assert demo.parse_target(world, "gender,ancestry")[1] == pytest.approx(np.full(6, 1 / 6))
 
 
-@pytest.mark.parametrize("text", ["gender=0.3,0.8", "gender=1", "gender=a,b", "gender=-0.5,1.5"])
-def test_a_target_that_is_no_distribution_is_refused_by_name(world, text):
+@pytest.mark.parametrize("numbers", ["0.3,0.8", "1", "a,b", "-0.5,1.5", "nan,nan"])
+def test_a_target_that_is_no_distribution_is_refused_by_name(world, numbers):
     with pytest.raises(ValueError, match="target"):
-        demo.parse_target(world, text)
+        demo.parse_target(world, f"gender={numbers}")
 
 
 def test_the_demo_writes_figure_report_and_settings(worlds_root, tmp_path, monkeypatch, capsys):

@@ -3,7 +3,7 @@
 Writes data/results/fairness.csv (a row per world, method, attribute and seed), shares.csv
 (shares and amplification per group), timesteps.csv (the localization window) and fits.csv (seconds
 per mixture). Each method and seed is written as soon as it is measured; a killed run picks up where
-it stopped. Delete a row's file, or the row, to measure it again.
+it stopped. Delete rows to measure them again.
 """
 
 import argparse
@@ -20,15 +20,18 @@ from fairgen_utils.audit import (
     generate,
     localized_mixture,
     pilot_weights,
+    posterior_shares,
     reject,
 )
-from fairgen_utils.fairness import shares
+from fairgen_utils.fairness import fairness_discrepancy, shares
+from fairgen_utils.generate import start_timestep
 from fairgen_utils.localize import LatentMixture, component_table, solve_weights
 from fairgen_utils.uncertainty import amplification, share_intervals
 from fairgen_utils.worlds import Predictions, load_world
 
 N_COMPONENTS = 32
 PILOT_FACES = 7200
+MOST_BATCHES = 60  # of rejection sampling, before it is given up
 TIMESTEPS = (200, 330, 460, 600, 730, 860)
 
 
@@ -60,6 +63,8 @@ class Table:
         return bool(np.all([self.rows[k] == v for k, v in values.items()], axis=0).any())
 
     def add(self, rows):
+        if not rows:
+            return
         self.rows = pd.concat([self.rows, pd.DataFrame(rows)], ignore_index=True)
         self.rows = self.rows.drop_duplicates(self.keys, keep="last").sort_values(self.keys)
         temporary = self.path.with_suffix(".tmp")
@@ -94,9 +99,13 @@ class Ladder:
         return self.mixtures[localized]
 
     def run(self, method, seed):
-        """Predictions of the judged faces, number of components, and faces per second."""
-        if method in ("plain", "rejection"):
-            return self._from_noise(method, seed)
+        """Predictions of the judged faces, number of components, and faces per second.
+
+        Methods share their sampling seeds, so they differ by method and not by luck.
+        """
+        if method == "plain":
+            sample = generate(self.world, self.n, seed)
+            return sample.predictions, 0, sample.faces_per_second
         mixture = self.mixture(method.startswith("localized"))
         k = len(mixture.weights_)
         sample = generate(self.world, self.n, 10_000 + seed, mixture, self.weights(method))
@@ -120,18 +129,19 @@ class Ladder:
                 )
         return self.fitted[method]
 
-    def _from_noise(self, method, seed):
-        if method == "plain":
-            sample = generate(self.world, self.n, seed)
-            return sample.predictions, 0, sample.faces_per_second
+    def reject(self, seed):
+        """Rejection sampling: predictions of kept and of all faces, and kept faces per second."""
         parts, seconds, kept = [], 0.0, []
         while len(kept) < self.n:
+            if len(parts) == MOST_BATCHES:
+                raise RuntimeError(f"no {self.n} faces to keep among {MOST_BATCHES * self.n}")
             sample = generate(self.world, self.n, 30_000 + 1000 * seed + len(parts))
             parts.append(sample.predictions)
             seconds += sample.seconds
             everything = concatenate(parts)
-            kept, _ = reject(self.world, everything, self.joint, self.target, self.n, seed)
-        return subset(everything, kept), 0, self.n / seconds
+            kept, used = reject(self.world, everything, self.joint, self.target, self.n, seed)
+        speed = self.n / (seconds * used / len(everything.features))
+        return subset(everything, kept), everything, speed
 
 
 def concatenate(parts):
@@ -144,35 +154,37 @@ def concatenate(parts):
     )
 
 
-def share_rows(world, method, seed, predictions):
+def share_rows(world, predictions, attribute, seed):
     """Shares of every group as classified, and corrected against those of the training faces."""
-    rows = []
-    for attribute in attributes_of(world):
-        groups = world.groups(attribute)
-        labels = world.joint(predictions.labels, attribute)
-        measured, intervals = shares(labels, len(groups)), share_intervals(labels, len(groups))
-        training = world.training_shares(attribute)
-        change = amplification(labels, training, seed=seed, confusion=world.confusion(attribute))
-        for g, group in enumerate(groups):
-            rows.append(
-                {
-                    "world": world.name,
-                    "method": method,
-                    "attribute": attribute,
-                    "group": group,
-                    "seed": seed,
-                    "n": len(labels),
-                    "training": training[g],
-                    "share": measured[g],
-                    "share_low": intervals[g][0],
-                    "share_high": intervals[g][1],
-                    "share_corrected": change.generated[g],
-                    "amplification": change.difference[g],
-                    "amplification_low": change.interval[g][0],
-                    "amplification_high": change.interval[g][1],
-                }
-            )
-    return rows
+    groups = world.groups(attribute)
+    labels = world.joint(predictions.labels, attribute)
+    measured, intervals = shares(labels, len(groups)), share_intervals(labels, len(groups))
+    training = world.training_shares(attribute)
+    change = amplification(labels, training, seed=seed, confusion=world.confusion(attribute))
+    return [
+        {
+            "group": group,
+            "training": training[g],
+            "share": measured[g],
+            "share_low": intervals[g][0],
+            "share_high": intervals[g][1],
+            "share_corrected": change.generated[g],
+            "amplification": change.difference[g],
+            "amplification_low": change.interval[g][0],
+            "amplification_high": change.interval[g][1],
+        }
+        for g, group in enumerate(groups)
+    ]
+
+
+def audit_rejected(world, kept, everything, attribute, seed):
+    """As `audit_fairness`, for faces that the classifier itself selected."""
+    groups = len(world.groups(attribute))
+    row = audit_fairness(world, kept, attribute, seed=seed)
+    selected, plain = (shares(world.joint(p.labels, attribute), groups) for p in (kept, everything))
+    expected = posterior_shares(selected, plain, world.confusion(attribute))
+    unknown = dict.fromkeys(("fd_floor95", "fd_corrected_low", "fd_corrected_high"), np.nan)
+    return row | unknown | {"fd_corrected": fairness_discrepancy(expected)}
 
 
 def measure_fits(world, table):
@@ -195,22 +207,53 @@ def measure_fits(world, table):
 def measure_timesteps(world, table, n):
     """The localization window: one Gaussian per cell, all alike, started at several timesteps."""
     mixture = None
-    for timestep in TIMESTEPS:
+    for wanted in TIMESTEPS:
+        timestep, _ = start_timestep(world.pipeline, wanted, world.num_inference_steps)
         if table.has(world=world.name, timestep=timestep):
             continue
         mixture = mixture or localized_mixture(world, world.target)
         k = len(mixture.weights_)
         sample = generate(world, n, 40_000, mixture, np.full(k, 1 / k), timestep)
-        started = mixture.cells_[sample.components]
         row = {"world": world.name, "timestep": timestep, "n": n, "seed": 40_000}
         names = world.target.split(",")
-        origins = np.unravel_index(started, [len(world.attributes[name]) for name in names])
+        sizes = [len(world.attributes[name]) for name in names]
+        origins = np.unravel_index(mixture.cells_[sample.components], sizes)
         for name, origin in zip(names, origins, strict=True):
             row[f"kept_{name}"] = np.mean(sample.predictions.labels[name] == origin)
         row["fd_joint"] = audit_fairness(world, sample.predictions, world.target)["fd"]
         row |= audit_quality(world, sample.predictions)
         row["faces_per_second"] = sample.faces_per_second
         table.add([row])
+
+
+def measure(world, ladder, method, seed):
+    """Rows for fairness.csv and for shares.csv of one method and seed."""
+    steps = world.num_inference_steps
+    last = world.pipeline.scheduler.config.num_train_timesteps - 1
+    timestep, _ = start_timestep(world.pipeline, last, steps)
+    rows, group_rows = [], []
+    if method == "rejection":
+        predictions, everything, speed = ladder.reject(seed)
+        components = 0
+    else:
+        predictions, components, speed = ladder.run(method, seed)
+        if components:
+            timestep, _ = start_timestep(world.pipeline, world.timestep, steps)
+    quality = audit_quality(world, predictions, seed) | {"faces_per_second": speed}
+    for attribute in attributes_of(world):
+        if method == "rejection":
+            row = audit_rejected(world, predictions, everything, attribute, seed)
+        else:
+            row = audit_fairness(world, predictions, attribute, seed=seed)
+        which = {"world": world.name, "method": method, "attribute": attribute}
+        how = {"timestep": timestep, "components": components, "n": row.pop("n"), "seed": seed}
+        rows.append({**which, **how, **row, **quality})
+        if method != "rejection":
+            group_rows += [
+                {**which, "seed": seed, "n": how["n"], **share}
+                for share in share_rows(world, predictions, attribute, seed)
+            ]
+    return rows, group_rows
 
 
 def main():
@@ -235,28 +278,13 @@ def main():
         ladder = Ladder(world, options.n)
         for method in options.methods:
             for seed in options.seeds:
-                if fairness.has(world=name, method=method, seed=seed):
+                cell = {"world": name, "method": method, "seed": seed}
+                if all(fairness.has(**cell, attribute=a) for a in attributes_of(world)):
                     continue
                 print(f"{name} {method} seed {seed}")
-                predictions, components, speed = ladder.run(method, seed)
-                quality = audit_quality(world, predictions, seed)
-                start = world.timestep if components else len(world.pipeline.scheduler) - 1
-                group_shares.add(share_rows(world, method, seed, predictions))
-                fairness.add(
-                    {
-                        "world": name,
-                        "method": method,
-                        "attribute": attribute,
-                        "timestep": start,
-                        "components": components,
-                        "n": options.n,
-                        "seed": seed,
-                        **audit_fairness(world, predictions, attribute, seed=seed),
-                        **quality,
-                        "faces_per_second": speed,
-                    }
-                    for attribute in attributes_of(world)
-                )
+                rows, group_rows = measure(world, ladder, method, seed)
+                group_shares.add(group_rows)
+                fairness.add(rows)
 
 
 if __name__ == "__main__":

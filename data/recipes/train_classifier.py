@@ -16,7 +16,7 @@ def cell_weights(labels, names):
     """One sampling weight per face, so that every observed combination of `names` counts alike."""
     cells = np.stack([labels[name] for name in names], 1)
     _, cell, counts = np.unique(cells, axis=0, return_inverse=True, return_counts=True)
-    # square root for tiny cells: a handful of faces must not fill a whole share of each batch
+    # a floor for tiny cells: a handful of faces must not fill a whole share of each batch
     weights = 1 / np.maximum(counts, 50)
     return torch.as_tensor(weights[cell])
 

@@ -52,8 +52,26 @@ def methods_table(results, world):
     floor = [f"{floors[attribute]:.3f}" for attribute in attributes]
     rows.append(["*noise floor, 95th percentile*", *floor, "", "", ""])
     n, seeds = table["n"].min(), table["seed"].nunique()
-    note = f"\nMean over {seeds} seeds (lowest to highest), N = {n} judged faces each.\n"
+    note = f"\nMean over {seeds} seeds (lowest to highest), N = {n} judged faces each; one fit and"
+    note += " one pilot serve all seeds. Localized methods start denoising at timestep "
+    note += f"{table.loc[table['components'] > 0, 'timestep'].max()}.\n"
     return markdown(header, rows).replace("nan", "n/a") + note
+
+
+def speed_table(results, worlds):
+    """Seconds to fit each mixture, and faces per second of plain and localized sampling."""
+    fits, fairness = pd.read_csv(results / "fits.csv"), pd.read_csv(results / "fairness.csv")
+    speed = fairness.groupby(["world", "method"])["faces_per_second"].mean()
+    rows = [
+        [
+            world,
+            *(f"{speed[world, method]:.1f}" for method in ("plain", "localized_pilot")),
+            *(f"{seconds:.1f} s" for seconds in part.set_index("mixture")["seconds"].sort_index()),
+        ]
+        for world, part in fits.groupby("world")
+    ]
+    header = ["world", "plain faces/s", "localized faces/s"]
+    return markdown([*header, "fit, found without labels", "fit, localized"], rows)
 
 
 def shares_table(results, world):
@@ -110,6 +128,7 @@ def training_table(results, world):
 
 TABLES = {
     "methods": methods_table,
+    "speed": speed_table,
     "shares": shares_table,
     "classifier": classifier_table,
     "training": training_table,
