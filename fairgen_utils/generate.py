@@ -110,10 +110,12 @@ def denoise(
             scheduler.set_begin_index(index)
         takes_generator = "generator" in inspect.signature(scheduler.step).parameters
         extra = {"generator": generator} if takes_generator else {}
-        batch = torch.as_tensor(batch).to(pipeline.device, pipeline.unet.dtype)
+        batch = torch.as_tensor(batch).to(pipeline.device)
         with torch.inference_mode():
             for t in scheduler.timesteps[index:]:
-                predicted = pipeline.unet(scheduler.scale_model_input(batch, t), t).sample
+                # the network may compute in half precision; the latents it nudges stay in single
+                model_input = scheduler.scale_model_input(batch, t).to(pipeline.unet.dtype)
+                predicted = pipeline.unet(model_input, t).sample.float()
                 batch = scheduler.step(predicted, t, batch, **extra).prev_sample
         clean.append(batch.float().cpu().numpy())
     return np.concatenate(clean)

@@ -285,6 +285,20 @@ def test_shipped_world_samples_faces_and_tells_their_groups(shipped):
         assert predictions.probabilities[name].shape == (4, len(groups))
 
 
+def test_shipped_world_makes_the_same_faces_in_half_the_precision(shipped):
+    # the results were measured in bfloat16: it must not change who is in the picture
+    half = load_world(shipped.name, dtype=torch.bfloat16)
+    images = {}
+    for world in (shipped, half):
+        latents = sample_plain(world.pipeline, 16, 0, world.num_inference_steps, progress=False)
+        decoded = decode(world.pipeline, latents, progress=False)
+        images[world.pipeline.unet.dtype] = decoded.astype(float)
+    single, halved = images[torch.float32], images[torch.bfloat16]
+    difference = np.abs(single - halved).mean()
+    between_faces = np.abs(single - single[::-1]).mean()
+    assert difference < between_faces / 10
+
+
 def test_shipped_checksums_cover_every_file(shipped):
     described = json.loads((shipped.folder / "world.json").read_text())
     found = {

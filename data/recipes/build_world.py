@@ -48,7 +48,7 @@ def balanced_moments(features, cells):
 
 def forget_measurements(name, results):
     """Drop what was measured on an earlier build of the world."""
-    for file in ("fairness", "shares", "timesteps", "fits"):
+    for file in ("fairness", "shares", "timesteps", "speed"):
         path = results / f"{file}.csv"
         if path.exists():
             table = pd.read_csv(path)

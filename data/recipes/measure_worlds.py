@@ -1,9 +1,9 @@
 """Measure every method on every shipped world: the numbers of README, cards and notebooks.
 
 Writes data/results/fairness.csv (a row per world, method, attribute and seed), shares.csv
-(shares and amplification per group), timesteps.csv (the localization window) and fits.csv (seconds
-per mixture). Each method and seed is written as soon as it is measured; a killed run picks up where
-it stopped. Delete rows to measure them again.
+(shares and amplification per group), timesteps.csv (the localization window) and speed.csv
+(seconds per mixture, faces per second). Each method and seed is written as soon as it is
+measured; a killed run picks up where it stopped. Delete rows to measure them again.
 """
 
 import argparse
@@ -187,21 +187,25 @@ def audit_rejected(world, kept, everything, attribute, seed):
     return row | unknown | {"fd_corrected": fairness_discrepancy(expected)}
 
 
-def measure_fits(world, table):
-    """Seconds to fit each kind of mixture."""
+def measure_speed(world, table):
+    """Seconds to fit each kind of mixture; faces per second, plain and localized."""
     latents, labels = world.latents()
     cells = world.joint(labels, world.target)
-    kinds = {
-        "found": (LatentMixture(N_COMPONENTS), None),
-        "localized": (LatentMixture(), cells),
-    }
+    kinds = {"found": (LatentMixture(N_COMPONENTS), None), "localized": (LatentMixture(), cells)}
     for kind, (mixture, given) in kinds.items():
-        if not table.has(world=world.name, mixture=kind):
+        if not table.has(world=world.name, what=f"fit {kind}, seconds"):
             started = time.perf_counter()
             mixture.fit(latents, given)
             seconds = time.perf_counter() - started
-            row = {"world": world.name, "mixture": kind, "components": len(mixture.weights_)}
-            table.add([row | {"n": len(latents), "seconds": seconds}])
+            table.add([{"world": world.name, "what": f"fit {kind}, seconds", "value": seconds}])
+    for dtype in (torch.float32, torch.bfloat16):
+        for kind in ("plain", "localized"):
+            name = f"{kind} {str(dtype).removeprefix('torch.')}, faces/s"
+            if not table.has(world=world.name, what=name):
+                typed = load_world(world.name, device=world.pipeline.device, dtype=dtype)
+                mixture = None if kind == "plain" else localized_mixture(world, world.target)
+                speed = generate(typed, 256, 50_000, mixture).faces_per_second
+                table.add([{"world": world.name, "what": name, "value": speed}])
 
 
 def measure_timesteps(world, table, n):
@@ -264,16 +268,19 @@ def main():
     arguments.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     arguments.add_argument("--out", type=Path, default=Path("data/results"))
     arguments.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    arguments.add_argument(
+        "--dtype", choices=("float32", "bfloat16"), default="float32", help="of the networks"
+    )
     options = arguments.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     keys = ["world", "method", "attribute", "seed"]
     fairness = Table(options.out / "fairness.csv", keys)
     group_shares = Table(options.out / "shares.csv", [*keys, "group"])
     timesteps = Table(options.out / "timesteps.csv", ["world", "timestep"])
-    fits = Table(options.out / "fits.csv", ["world", "mixture"])
+    speed = Table(options.out / "speed.csv", ["world", "what"])
     for name in options.worlds:
-        world = load_world(name, device=options.device)
-        measure_fits(world, fits)
+        world = load_world(name, device=options.device, dtype=getattr(torch, options.dtype))
+        measure_speed(world, speed)
         measure_timesteps(world, timesteps, options.n)
         ladder = Ladder(world, options.n)
         for method in options.methods:
