@@ -76,6 +76,9 @@ def main():
         "is kept as statistics only",
     )
     arguments.add_argument("--pool", type=int, default=6000, help="generated faces to localize in")
+    arguments.add_argument(
+        "--dtype", choices=("float32", "bfloat16"), default="float32", help="of the generator"
+    )
     arguments.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = arguments.parse_args()
 
@@ -90,8 +93,9 @@ def main():
         shutil.copytree(source, options.out / part)
     write_training_results(options.name, options.runs, options.results)
     forget_measurements(options.name, options.results)
-    # the shipped half-precision weights, computed with in single precision, as users will
-    pipeline = DiffusionPipeline.from_pretrained(sources["generator"], )
+    # the half-precision weights that are shipped, not those that were trained
+    pipeline = DiffusionPipeline.from_pretrained(sources["generator"])
+    pipeline = pipeline.to(getattr(torch, options.dtype))
     classifier = FaceClassifier.from_pretrained(sources["classifier"]).float().eval()
     train = read_faces(options.faces, "train")
     counts = np.zeros([len(train.attributes[name]) for name in options.cells], int)
