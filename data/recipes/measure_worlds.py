@@ -30,7 +30,7 @@ from fairgen_utils.uncertainty import amplification, share_intervals
 from fairgen_utils.worlds import Predictions, load_world
 
 N_COMPONENTS = 32
-PILOT_FACES = 7200
+PILOT_FACES = 4800
 MOST_BATCHES = 60  # of rejection sampling, before it is given up
 TIMESTEPS = (200, 330, 460, 600, 730, 860)
 
@@ -65,7 +65,9 @@ class Table:
     def add(self, rows):
         if not rows:
             return
-        self.rows = pd.concat([self.rows, pd.DataFrame(rows)], ignore_index=True)
+        new = pd.DataFrame(rows)
+        # an empty table has no column types to keep, and would turn whole numbers into fractions
+        self.rows = new if self.rows.empty else pd.concat([self.rows, new], ignore_index=True)
         self.rows = self.rows.drop_duplicates(self.keys, keep="last").sort_values(self.keys)
         temporary = self.path.with_suffix(".tmp")
         self.rows.round(5).to_csv(temporary, index=False)

@@ -52,6 +52,7 @@ def solver():
 def main():
     arguments = parser(__doc__, steps=3000, batch_size=128, learning_rate=5e-4)
     arguments.add_argument("--autoencoder", required=True, help="folder of train_autoencoder.py")
+    arguments.add_argument("--init", help="U-Net folder to start from instead of random weights")
     options = arguments.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -67,7 +68,8 @@ def main():
         ]
     latents = torch.cat(latents).clone()
     schedule = noise_schedule()
-    unet = build().to(options.device, memory_format=torch.channels_last)
+    unet = UNet2DModel.from_pretrained(options.init) if options.init else build()
+    unet = unet.to(options.device, memory_format=torch.channels_last)
     if options.device == "cpu":
         # the fused attention's backward pass is several times slower on a CPU at 64 tokens
         for module in unet.modules():
