@@ -46,6 +46,14 @@ def balanced_moments(features, cells):
     return np.average(features, axis=0, weights=weights), covariance
 
 
+def forget_origin(folder):
+    """Drop the path that each part was loaded from, which diffusers writes into its config."""
+    for path in folder.rglob("config.json"):
+        config = json.loads(path.read_text())
+        config.pop("_name_or_path", None)
+        path.write_text(json.dumps(config, indent=2) + "\n")
+
+
 def forget_measurements(name, results):
     """Drop what was measured on an earlier build of the world."""
     for file in ("fairness", "shares", "timesteps", "speed"):
@@ -91,6 +99,7 @@ def main():
     for part, source in sources.items():
         shutil.rmtree(options.out / part, ignore_errors=True)
         shutil.copytree(source, options.out / part)
+        forget_origin(options.out / part)
     write_training_results(options.name, options.runs, options.results)
     forget_measurements(options.name, options.results)
     # the half-precision weights that are shipped, not those that were trained

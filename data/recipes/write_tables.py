@@ -17,10 +17,10 @@ METHODS = {
     "plain": "plain sampling",
     "rejection": "rejection sampling with the classifier",
     "uniform": "(a) components uniform, the published recipe",
-    "table": "(b) weights solved on the training table",
-    "pilot": "(c) weights solved on a pilot of generated faces",
+    "table": "(b) weights fitted to the table of training latents",
+    "pilot": "(c) weights fitted to a pilot of generated faces",
     "localized": "(d) one Gaussian per attribute cell, uniform",
-    "localized_pilot": "(d) the same, weights solved on a pilot",
+    "localized_pilot": "(d) the same, weights fitted to a pilot",
 }
 BLOCK = re.compile(r"(<!-- table (\w+) (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -36,7 +36,7 @@ def methods_table(results, world):
     table = pd.read_csv(results / "fairness.csv").query("world == @world")
     attributes = list(dict.fromkeys(sorted(table["attribute"], key=lambda a: (a.count(","), a))))
     header = ["method", *(f"FD {a.replace(',', ' x ')}" for a in attributes)]
-    header += ["Frechet distance", "KID x 1000", "faces/s"]
+    header += ["Frechet distance", "KID", "faces/s"]
     rows = []
     for method, name in METHODS.items():
         of_method = table[table["method"] == method]
@@ -46,7 +46,7 @@ def methods_table(results, world):
         for attribute in attributes:
             values = of_method.loc[of_method["attribute"] == attribute, "fd_corrected"]
             row.append(f"{values.mean():.3f} ({values.min():.3f} to {values.max():.3f})")
-        row += [f"{of_method['ffd'].mean():.2f}", f"{1000 * of_method['kid'].mean():.1f}"]
+        row += [f"{of_method['ffd'].mean():.2f}", f"{of_method['kid'].mean():.2f}"]
         rows.append([*row, f"{of_method['faces_per_second'].mean():.1f}"])
     floors = table.groupby("attribute")["fd_floor95"].mean()
     floor = [f"{floors[attribute]:.3f}" for attribute in attributes]
