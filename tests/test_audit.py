@@ -97,7 +97,9 @@ def test_correction_undoes_what_the_confusion_matrix_does_to_an_even_generator(w
     women = round(expected[0] * 100_000)
     labels = np.repeat([0, 1], [women, 100_000 - women])
     row = audit_fairness(world, predictions_of(world, gender=labels), "gender")
-    assert row["fd"] > 0.05  # the tiny world's classifier is a bad one
+    # two groups: the reported shares lie off the middle by the same amount on both sides
+    assert row["fd"] == pytest.approx(np.sqrt(2) * abs(expected[0] - 0.5), abs=1e-4)
+    assert row["fd"] > 100 * row["fd_corrected"]
     assert row["fd_corrected"] < 1e-4
 
 
