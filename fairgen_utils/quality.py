@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import torch
+from sklearn.neighbors import NearestNeighbors
 from torch import nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
@@ -112,6 +113,59 @@ def kernel_distance(features, reference, seed=0, subsets=50, subset_size=500):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return float(metric.compute()[0])
+
+
+def manifold_scores(features, reference, n_neighbors=5):
+    """Precision, recall, density and coverage: are faces good, and are all kinds there?
+
+    Around every face lies a ball that reaches to its `n_neighbors`-th neighbour among its own kind.
+
+    Parameters
+    ----------
+    features, reference : array_like, shapes (n, n_features) and (m, n_features)
+        Compare only values taken at the same n and m.
+    n_neighbors : int
+
+    Returns
+    -------
+    dict of str to float
+        ``precision``: share of generated faces inside a reference ball. ``recall``: share of
+        reference faces inside a generated ball. ``density``: reference balls around a generated
+        face, over `n_neighbors`; about 1 for a perfect generator, and not bounded by it.
+        ``coverage``: share of reference balls with a generated face inside.
+
+    Raises
+    ------
+    ValueError
+        If a shape does not fit, a feature is not finite, or there are fewer faces than neighbours.
+
+    References
+    ----------
+    Kynkaanniemi et al., "Improved Precision and Recall Metric", NeurIPS 2019; Naeem et al.,
+    "Reliable Fidelity and Diversity Metrics for Generative Models", ICML 2020.
+    """
+    features, reference = _check(features, "features"), _check(reference, "reference")
+    if features.shape[1] != reference.shape[1]:
+        raise ValueError(
+            f"reference: width {reference.shape[1]} differs from features' {features.shape[1]}"
+        )
+    if not 1 <= n_neighbors < min(len(features), len(reference)):
+        raise ValueError(
+            f"n_neighbors: found {n_neighbors}; give 1 or more, and more faces than that"
+        )
+    # asked without points of its own, the search leaves out a face as its own neighbour
+    radius, own_radius = (
+        NearestNeighbors(n_neighbors=n_neighbors).fit(x).kneighbors()[0][:, -1]
+        for x in (reference, features)
+    )
+    distances = torch.cdist(features, reference).numpy()
+    inside = distances <= radius
+    return {
+        "precision": float(inside.any(1).mean()),
+        "recall": float((distances <= own_radius[:, None]).any(0).mean()),
+        "density": float(inside.sum(1).mean() / n_neighbors),
+        "coverage": float(inside.any(0).mean()),
+    }
 
 
 def _check(features, name):

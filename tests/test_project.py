@@ -195,7 +195,7 @@ def test_recipes_import_only_declared_packages(path):
 @pytest.mark.parametrize("path", TESTS, ids=relative)
 def test_tests_import_only_declared_packages(path):
     declared = {IMPORT_NAMES.get(name, name) for name in requirements("test")}
-    neighbours = {recipe.stem for recipe in RECIPES}
+    neighbours = {script.stem for script in [*RECIPES, *(ROOT / "notebooks").glob("*.py")]}
     assert third_party(path) - neighbours <= declared
 
 
@@ -312,3 +312,64 @@ def test_notebook_opens_with_any_readers_kernel_and_no_widget_state(notebook):
     metadata = json.loads(notebook.read_text(encoding="utf-8"))["metadata"]
     assert metadata["kernelspec"]["name"] == "python3"
     assert "widgets" not in metadata
+
+
+# --- how a notebook teaches ---------------------------------------------------------------------
+
+CHAPTERS = [path for path in NOTEBOOKS if path.parent.name == "notebooks"]
+
+
+def bullets(text):
+    return len(re.findall(r"^- ", text, re.MULTILINE))
+
+
+def test_every_chapter_has_worked_solutions():
+    solutions = {path.name for path in NOTEBOOKS if path.parent.name == "solutions"}
+    assert solutions == {path.name for path in CHAPTERS}
+
+
+@pytest.mark.parametrize("notebook", CHAPTERS, ids=relative)
+def test_chapter_opens_with_goals_time_prerequisites_and_question(notebook):
+    opening = cells(notebook, "markdown")[0]
+    assert re.match(rf"# {int(notebook.name[:2])}\. \w", opening)
+    promised = ["**After this notebook you can**", "**Time** ", "**Before you start**"]
+    for part in [*promised, "**The question.** "]:
+        assert part in opening
+    assert 3 <= bullets(opening) <= 6
+
+
+@pytest.mark.parametrize("notebook", CHAPTERS, ids=relative)
+def test_chapter_closes_with_recap_of_every_goal_exercises_and_references(notebook):
+    found = cells(notebook, "markdown")
+    goals = bullets(found[0])
+    headings = [text.splitlines()[0] for text in found]
+    recap = next(text for text in found if "## What you did" in text).split("## What you did")[1]
+    assert bullets(recap) == goals
+    assert headings[-1] == "## Going further" and "## Exercises" in headings
+    assert "arXiv" in found[-1] or "doi" in found[-1]
+
+
+@pytest.mark.parametrize("notebook", CHAPTERS[1:], ids=relative)
+def test_chapter_asks_for_predictions_and_has_three_exercises(notebook):
+    text = "\n".join(cells(notebook, "markdown"))
+    assert "> **Predict.**" in text
+    assert len(re.findall(r"^\*\*Exercise \d+\.\d+: ", text, re.MULTILINE)) >= 3
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=relative)
+def test_every_picture_in_a_notebook_has_alternative_text(notebook):
+    found = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    pictures = [
+        output["metadata"].get("image/png", {}).get("alt", "")
+        for cell in found
+        for output in cell.get("outputs", [])
+        if "image/png" in output.get("data", {})
+    ]
+    assert all(len(alt.split()) >= 5 for alt in pictures)
+
+
+@pytest.mark.parametrize("notebook", CHAPTERS, ids=relative)
+def test_links_between_the_pages_lead_somewhere(notebook):
+    for text in cells(notebook, "markdown"):
+        for target in re.findall(r"\]\(([^)#\s]+)\)", text):
+            assert "://" in target or (notebook.parent / target).is_file(), target

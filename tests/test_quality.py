@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.linalg import sqrtm
 
-from fairgen_utils.quality import frechet_distance, kernel_distance
+from fairgen_utils.quality import frechet_distance, kernel_distance, manifold_scores
 
 
 def features_of(n, width=6, shift=0.0, scale=1.0, seed=0):
@@ -123,6 +123,46 @@ def test_kernel_distance_leaves_the_global_generator_alone():
     assert torch.equal(torch.get_rng_state(), before)
 
 
+# Precision, recall, density, coverage
+
+
+def test_manifold_scores_agree_with_their_definition_face_by_face():
+    generated, reference, k = features_of(30, 3), features_of(40, 3, seed=1), 4
+
+    def reach(points, i):
+        return np.sort(np.linalg.norm(points - points[i], axis=1))[k]  # place 0 is itself
+
+    def in_ball(x, points, i):
+        return np.linalg.norm(x - points[i]) <= reach(points, i)
+
+    real = np.array([[in_ball(g, reference, j) for j in range(40)] for g in generated])
+    made = np.array([[in_ball(r, generated, i) for i in range(30)] for r in reference])
+    scores = manifold_scores(generated, reference, k)
+    assert scores["precision"] == pytest.approx(np.mean([row.any() for row in real]))
+    assert scores["recall"] == pytest.approx(np.mean([row.any() for row in made]))
+    assert scores["density"] == pytest.approx(np.mean([row.sum() for row in real]) / k)
+    assert scores["coverage"] == pytest.approx(np.mean([column.any() for column in real.T]))
+
+
+def test_a_collapsed_generator_is_precise_and_covers_nothing():
+    reference = features_of(400)
+    scores = manifold_scores(reference[:1] + features_of(400, scale=1e-3), reference)
+    assert scores["precision"] == 1
+    assert scores["coverage"] < 0.1 and scores["recall"] < 0.1
+
+
+def test_a_generator_beside_the_data_is_never_precise():
+    scores = manifold_scores(features_of(200, shift=50), features_of(200))
+    assert scores == {"precision": 0, "recall": 0, "density": 0, "coverage": 0}
+
+
+def test_a_perfect_generator_has_density_one():
+    # expectation (Naeem et al., section 3.2): density 1, coverage 1 - 2^-k up to finite samples
+    drawn = [manifold_scores(features_of(400, seed=s), features_of(400, seed=99)) for s in range(9)]
+    assert np.mean([d["density"] for d in drawn]) == pytest.approx(1, abs=0.05)
+    assert np.mean([d["coverage"] for d in drawn]) == pytest.approx(1 - 2**-5, abs=0.02)
+
+
 # Refusals: each names the argument
 
 GOOD, EYE, ZERO = features_of(10), np.eye(6), np.zeros(6)
@@ -142,6 +182,10 @@ REFUSALS = [
     ("reference: width 5", lambda: kernel_distance(GOOD, GOOD[:, :5])),
     ("subset_size", lambda: kernel_distance(GOOD, GOOD, subset_size=1)),
     ("subsets", lambda: kernel_distance(GOOD, GOOD, subsets=0)),
+    ("reference: width 5", lambda: manifold_scores(GOOD, GOOD[:, :5])),
+    ("features", lambda: manifold_scores(NAN, GOOD)),
+    ("n_neighbors", lambda: manifold_scores(GOOD, GOOD, n_neighbors=10)),
+    ("n_neighbors", lambda: manifold_scores(GOOD, GOOD, n_neighbors=0)),
 ]
 
 

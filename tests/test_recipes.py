@@ -75,6 +75,18 @@ def test_folding_the_latent_scale_leaves_reconstructions_as_they_were():
     assert torch.allclose(latents.std((0, 2, 3)), torch.ones(16), atol=1e-3)
 
 
+def test_an_error_on_the_face_costs_more_than_one_on_the_wall():
+    from train_autoencoder import CENTRE_WEIGHT, centre_weight, reconstruction_loss
+
+    weight = centre_weight(64, "cpu")
+    assert weight.mean() == pytest.approx(1)
+    assert weight.max() / weight.min() == pytest.approx(CENTRE_WEIGHT, rel=0.1)
+    on_face, on_wall = torch.zeros(2, 1, 3, 64, 64)
+    on_face[..., 28:36, 28:36] = on_wall[..., 2:10, 2:10] = 0.5
+    assert reconstruction_loss(on_face) > 2 * reconstruction_loss(on_wall)
+    assert reconstruction_loss(torch.zeros(1, 3, 64, 64)) == 0
+
+
 def test_balancing_weights_give_every_large_cell_the_same_chance():
     from train_classifier import cell_weights
 

@@ -8,7 +8,9 @@ from training import batch_indices, parser, to_unit_range, train
 from fairgen_utils.datasets import read_faces
 
 # how far latents are jittered before decoding, so that small denoising errors stay invisible
-LATENT_NOISE = 0.1
+LATENT_NOISE = 0.2
+# how much more an error counts at the middle of a picture, where eyes are, than at its border
+CENTRE_WEIGHT = 4.0
 
 
 def build():
@@ -39,8 +41,17 @@ def build():
     )
 
 
+def centre_weight(size, device):
+    """Weights (size, size) with mean one: a Gaussian hill on a plain, higher on the face."""
+    squared = torch.linspace(-1, 1, size, device=device).square()
+    hill = torch.exp(-(squared[:, None] + squared) / (2 * 0.35**2))
+    weight = 1 + (CENTRE_WEIGHT - 1) * hill
+    return weight / weight.mean()
+
+
 def reconstruction_loss(error):
     """L1 on pixels and on their gradients at two scales: gradients keep edges from blurring."""
+    error = error * centre_weight(error.shape[-1], error.device)
     gradients = sum(
         e.diff(dim=dim).abs().mean() for e in (error, F.avg_pool2d(error, 2)) for dim in (-1, -2)
     )
@@ -62,6 +73,7 @@ def fold_latent_scale(autoencoder, images):
 def main():
     arguments = parser(__doc__, steps=3000, batch_size=32, learning_rate=1e-3)
     arguments.add_argument("--heldout", default="heldout", help="split for the logged PSNR")
+    arguments.add_argument("--init", help="autoencoder folder to start from, not random weights")
     options = arguments.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -69,7 +81,8 @@ def main():
     faces = to_unit_range(read_faces(options.faces, options.split).images)
     heldout = to_unit_range(read_faces(options.faces, options.heldout).images[:1000])
     heldout = heldout.to(options.device)
-    autoencoder = build().to(options.device, memory_format=torch.channels_last)
+    autoencoder = AutoencoderDC.from_pretrained(options.init) if options.init else build()
+    autoencoder = autoencoder.to(options.device, memory_format=torch.channels_last)
 
     def loss_of_step(step):
         index, generator = batch_indices(len(faces), options.batch_size, step, options.seed)

@@ -80,7 +80,9 @@ def main():
         index, generator = batch_indices(len(latents), options.batch_size, step, options.seed)
         clean = latents[index].to(options.device)
         noise = torch.randn(clean.shape, generator=generator).to(options.device)
-        timesteps = torch.randint(0, 1000, (len(clean),), generator=generator).to(options.device)
+        # more draws at the noisy end, where it is decided what kind of face it will be
+        timesteps = 1000 * torch.rand(len(clean), generator=generator) ** 0.7
+        timesteps = timesteps.long().to(options.device)
         noisy = schedule.add_noise(clean, noise, timesteps)
         with torch.autocast(options.device, torch.bfloat16):
             predicted = unet(noisy, timesteps).sample

@@ -25,9 +25,9 @@ METHODS = {
 BLOCK = re.compile(r"(<!-- table (\w+) (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
-def markdown(header, rows):
-    """A Markdown table; the first column is text, the others numbers."""
-    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
+def markdown(header, rows, text=1):
+    """A Markdown table; the first `text` columns are words, the others numbers."""
+    lines = [header, ["---"] * text + ["---:"] * (len(header) - text), *rows]
     return "".join("| " + " | ".join(map(str, line)) + " |\n" for line in lines)
 
 
@@ -117,7 +117,20 @@ def training_table(results, world):
     return markdown(["part", "steps", "last loss", "held-out PSNR"], rows)
 
 
+def course_table(results, folder):
+    """Every notebook's title, minutes and question, as its first cell gives them."""
+    rows = []
+    for path in sorted((results.parents[1] / folder).glob("[0-9]*.ipynb")):
+        opening = "".join(json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"])
+        title = opening.splitlines()[0].removeprefix("# ")
+        minutes = opening.split("**Time** ")[1].split()[0]
+        question = opening.split("**The question.** ")[1].split("\n\n")[0]
+        rows.append([f"[{title}]({folder}/{path.name})", " ".join(question.split()), minutes])
+    return markdown(["notebook", "the question", "minutes"], rows, text=2)
+
+
 TABLES = {
+    "course": course_table,
     "methods": methods_table,
     "speed": speed_table,
     "shares": shares_table,

@@ -1,0 +1,334 @@
+"""Checks of a learner's answers: right ones pass, wrong ones hear what is wrong, and no answer."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fairgen_utils import exercises
+
+NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
+LATENTS = np.random.default_rng(5).standard_normal((20, 4, 2, 2))
+HEADS = pd.DataFrame(
+    {
+        "gender": ["female"] * 8 + ["male"] * 4,
+        "ancestry": ["african", "african", "asian", "asian", "asian", "asian", "asian", "asian"] * 1
+        + ["asian"] * 4,
+        "age": ["young"] * 12,
+        "hair_style": ["bun", "buzz", "bob", "bob", "long", "buzz", "bun", "bob"] + ["buzz"] * 4,
+    }
+)
+
+
+def shrinking_error(latents, noise, timestep):
+    """The error of the best linear denoiser of standard normal latents."""
+    a = np.cos(timestep / 1000 * np.pi / 2) ** 2
+    noisy = np.sqrt(a) * latents + np.sqrt(1 - a) * noise
+    return ((np.sqrt(a) * noisy - latents) ** 2).mean()
+
+
+def ancestral(x, clean, a, b, fresh, scale=np.sqrt):
+    alpha = a / b
+    mean = (np.sqrt(b) * (1 - alpha) * clean + np.sqrt(alpha) * (1 - b) * x) / (1 - a)
+    return mean + scale((1 - b) * (1 - alpha) / (1 - a)) * fresh
+
+
+def m_step(points, responsibilities, centred=True):
+    sizes = responsibilities.sum(0)
+    means = responsibilities.T @ points / sizes[:, None]
+    left = points[:, None] - centred * means
+    covariances = np.einsum("nk,nki,nkj->kij", responsibilities, left, left)
+    return sizes / len(points), means, covariances / sizes[:, None, None]
+
+
+def empirical_fd(labels, k):
+    return np.linalg.norm(np.bincount(labels, minlength=k) / len(labels) - 1 / k)
+
+
+def without_empty(labels, k):
+    counts = np.unique(labels, return_counts=True)[1]
+    return np.linalg.norm(counts / len(labels) - 1 / k)
+
+
+def inside(points, centres, k):
+    """Which points lie in the balls around the centres that reach to their k-th neighbour."""
+    reach = np.sort(np.linalg.norm(centres[:, None] - centres, axis=2), axis=1)[:, k]
+    return np.linalg.norm(points[:, None] - centres, axis=2) <= reach
+
+
+CARD = {entry: "One sentence of five words, N = 10." for entry in exercises.CARD_ENTRIES}
+
+# check, its other arguments, a right answer, and wrong ones with a word of what should be said
+CASES = {
+    "female_share": (0.28, [(0.72, "male"), (84, "part"), (28, "percent"), (0.5, "216")]),
+    "rare_share": (
+        0.040,
+        [
+            (4.0, "percentage"),
+            (0.75, "large"),
+            (0.2, "small"),
+            (0.05, "more steps"),
+            (0.01, "fewer"),
+        ],
+    ),
+    "melting_alpha": (
+        lambda m, s: 1 / (1 + m**2 - s**2),
+        [
+            (lambda m, s: 1 / np.sqrt(1 + m**2 - s**2), "root"),
+            (lambda m, s: 1 / (1 + m**2), "own spread"),
+            (lambda m, s: (1 + s**2) / (1 + m**2), "shrinks"),
+            (lambda m, s: 4 / (4 + m**2 - 4 * s**2), "-m and +m"),
+            (lambda m, s: m, "between 0 and 1"),
+            (lambda m, s: 0.9, "two humps"),
+            (lambda m, s: 1 / 0, "ZeroDivisionError"),
+            (lambda m, s: np.nan, "finite"),
+        ],
+    ),
+    "ancestral_step": (
+        ancestral,
+        [
+            (lambda x, clean, a, b, fresh: ancestral(x, clean, a, b, 0 * fresh), "fresh noise"),
+            (lambda *args: ancestral(*args, scale=lambda v: v), "variance. What scales"),
+            (lambda x, clean, a, b, fresh: b**0.5 * clean + (1 - b) ** 0.5 * fresh, "carries some"),
+            (lambda x, clean, a, b, fresh: x + fresh, "mean"),
+        ],
+    ),
+    "noise_from_velocity": (
+        lambda x, v, a: np.sqrt(1 - a) * x + np.sqrt(a) * v,
+        [
+            (lambda x, v, a: np.sqrt(a) * x - np.sqrt(1 - a) * v, "clean latent"),
+            (lambda x, v, a: np.sqrt(a) * x + np.sqrt(1 - a) * v, "changed places"),
+            (lambda x, v, a: (1 - a) * x + a * v, "squares"),
+            (lambda x, v, a: np.sqrt(1 - a) * x - np.sqrt(a) * v, "sign"),
+            (lambda x, v, a: x + v, "finds a noise"),
+        ],
+    ),
+    "faces_needed": (4800, [(1000, "still"), (10_000, "more than needed"), (0.02, "number of")]),
+    "repaired_fd": (
+        empirical_fd,
+        [(without_empty, "groups empty"), (lambda labels, k: 0.5, "groups empty")],
+    ),
+    "largest_fd": (
+        lambda k: np.sqrt((k - 1) / k),
+        [
+            (lambda k: (k - 1) / k, "root"),
+            (lambda k: np.sqrt(2), "corner"),
+            (lambda k: 0.5, "another"),
+        ],
+    ),
+    "control_probe": (0.48, [(48, "between 0 and 1"), (0.98, "fitted on"), (0.3, "guesses")]),
+    "noisy_distance": (
+        lambda d, a: np.sqrt(a) * d,
+        [
+            (lambda d, a: a * d, "root"),
+            (lambda d, a: np.sqrt(a) * d / np.sqrt(1 - a), "alone"),
+            (lambda d, a: d, "noise comes in"),
+            (lambda d, a: np.sqrt(a) * d / (np.sqrt(a) + np.sqrt(1 - a)), "variances do"),
+            (lambda d, a: 7.0, "apart"),
+        ],
+    ),
+    "balanced_accuracy": (
+        lambda t, p: np.mean([(p[t == g] == g).mean() for g in np.unique(t)]),
+        [
+            (lambda t, p: (t == p).mean(), "plain accuracy"),
+            (lambda t, p: np.mean([(t[p == g] == g).mean() for g in np.unique(t)]), "by truth"),
+            (lambda t, p: np.array([(p[t == g] == g).mean() for g in np.unique(t)]), "one number"),
+            (lambda t, p: 0.1, "it makes"),
+        ],
+    ),
+    "purity": (
+        lambda table: table.max(1).sum() / table.sum(),
+        [
+            (lambda table: table.max(1) / table.sum(1), "one number"),
+            (lambda table: (table.max(1) / table.sum(1)).mean(), "mean over components"),
+            (lambda table: table.max(1).sum(), "counts"),
+            (lambda table: table.max(0).sum() / table.sum(), "each row"),
+            (lambda table: 0.1, "110"),
+        ],
+    ),
+    "push_on": (
+        lambda m, c, b: (np.sqrt(b) * m, b * c + (1 - b) * np.eye(2)),
+        [
+            (lambda m, c, b: (b * m, b * c + (1 - b) * np.eye(2)), "root"),
+            (lambda m, c, b: (np.sqrt(b) * m, b * c), "new noise"),
+            (lambda m, c, b: (np.sqrt(b) * m, c), "covariance is off"),
+            (lambda m, c, b: (m, c), "mean is off"),
+        ],
+    ),
+    "m_step": (
+        m_step,
+        [
+            (lambda p, r: m_step(p, r, centred=False), "not centred"),
+            (lambda p, r: (r.sum(0), *m_step(p, r)[1:]), "sizes"),
+            (lambda p, r: (r.mean(0), r.T @ p / len(p), m_step(p, r)[2]), "size of their"),
+            (lambda p, r: (r.mean(0), m_step(p, r)[1]), "wanted"),
+        ],
+    ),
+    "promised_fd": (lambda rng: 0.001, [(lambda rng: 0.27, "truth"), (lambda rng: 0.1, "less")]),
+    "keep_probability": (
+        lambda made, target: (target / made) / (target / made).max(),
+        [
+            (lambda made, target: target / made, "probabilities"),
+            (lambda made, target: (target / made) / (target / made).sum(), "too many"),
+            (lambda made, target: (made / target) / (made / target).max(), "other way"),
+            (lambda made, target: np.full(3, 0.5)[: len(made)], "not the target"),
+        ],
+    ),
+    "frechet_1d": (
+        lambda m1, s1, m2, s2: (m1 - m2) ** 2 + (s1 - s2) ** 2,
+        [
+            (lambda m1, s1, m2, s2: np.hypot(m1 - m2, s1 - s2), "root"),
+            (lambda m1, s1, m2, s2: (m1 - m2) ** 2 + (s1**2 - s2**2) ** 2, "variances"),
+            (lambda m1, s1, m2, s2: (m1 - m2) ** 2 + s1**2 + s2**2, "missing"),
+            (lambda m1, s1, m2, s2: (m1 - m2) ** 2, "can still differ"),
+            (lambda m1, s1, m2, s2: 1.0, "it gives"),
+        ],
+    ),
+    "recall": (
+        lambda made, real, k: inside(real, made, k).any(1).mean(),
+        [
+            (lambda made, real, k: inside(made, real, k).any(1).mean(), "precision"),
+            (lambda made, real, k: inside(made, real, k).any(0).mean(), "coverage"),
+            (lambda made, real, k: inside(real, made, k - 1).any(1).mean(), "one neighbour short"),
+            (lambda made, real, k: inside(real, made, k).any(1), "one number"),
+            (lambda made, real, k: 0.0, "not yet"),
+        ],
+    ),
+    "rise_of_reported_share": (
+        lambda p, recall, false, d: (1 - p) * d,
+        [
+            (lambda p, recall, false, d: d, "only faces"),
+            (lambda p, recall, false, d: p * d, "others"),
+            (lambda p, recall, false, d: p * recall + (1 - p) * (false + d), "itself"),
+            (lambda p, recall, false, d: 0.5, "subtract"),
+        ],
+    ),
+    "model_card": (
+        CARD,
+        [
+            ({}, "missing"),
+            ("a card", "dict"),
+            (CARD | {"limits": "None."}, "sentence"),
+            (CARD | {"limits": "There are none, for it is unbiased."}, "cure"),
+            (CARD | {"measurements": "Shares came out as we wanted them."}, "no number"),
+            (CARD | {"measurements": "Shares came out at 0.5 as we wanted."}, "its N"),
+        ],
+    ),
+}
+WRONG = [(name, wrong, word) for name, (_, wrongs) in CASES.items() for wrong, word in wrongs]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_right_answer_passes(name, capsys):
+    getattr(exercises, f"check_{name}")(CASES[name][0])
+    assert capsys.readouterr().out.endswith("correct.\n")
+
+
+@pytest.mark.parametrize(("name", "answer", "word"), WRONG)
+def test_wrong_answer_hears_what_is_wrong(name, answer, word, capsys):
+    getattr(exercises, f"check_{name}")(answer)
+    said = capsys.readouterr().out
+    assert word in said and "correct" not in said
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_missing_answer_is_asked_for(name, capsys):
+    for missing in (..., None, lambda *arguments: ...):
+        if callable(missing) and not callable(CASES[name][0]):
+            continue
+        if not callable(missing) and callable(CASES[name][0]):
+            continue
+        getattr(exercises, f"check_{name}")(missing)
+        assert "not answered yet" in capsys.readouterr().out
+
+
+def test_compression_diagnoses_each_number(capsys):
+    exercises.check_compression(12, 6)
+    assert capsys.readouterr().out.count("correct.") == 2
+    for numbers, bits, word in ((4, 8, "three colours"), (12, 24, "more bits"), (12, 12, "same")):
+        exercises.check_compression(numbers, bits)
+        assert word in capsys.readouterr().out
+
+
+def test_published_fd_diagnoses_each_number(capsys):
+    exercises.check_published_fd(0.5, np.sqrt(0.5))
+    assert capsys.readouterr().out.count("correct.") == 2
+    for reported, right, word in ((0.707, 0.5, "leaves out"), (0, 1, "and then"), (0.3, 1, "run")):
+        exercises.check_published_fd(reported, right)
+        assert word in capsys.readouterr().out
+
+
+def test_two_components_diagnoses_each_number(capsys):
+    exercises.check_two_components(0.2, 0.4, 0.9)
+    assert capsys.readouterr().out.count("correct.") == 3
+    for weight, low, high, word in (
+        (0.8, 0.4, 0.9, "second"),
+        (0.5, 0.4, 0.9, "65 %"),
+        (0.3, 0.4, 0.9, "55%"),
+        (2, 0.4, 0.9, "between 0 and 1"),
+        (0.2, 0, 1, "no component"),
+        (0.2, 0.9, 0.4, "one component only"),
+    ):
+        exercises.check_two_components(weight, low, high)
+        assert word in capsys.readouterr().out
+
+
+def test_error_of_guess_diagnoses(capsys):
+    exercises.check_error_of_guess(shrinking_error, LATENTS)
+    assert "correct." in capsys.readouterr().out
+    for wrong, word in (
+        (lambda latents, noise, t: 0.5, "hardly depends"),
+        (lambda latents, noise, t: 1 / t, "falls"),
+        (lambda latents, noise, t: t / 1000 * 5, "nearer"),
+        (lambda *arguments: np.sqrt(shrinking_error(*arguments)), "Squared"),
+        (lambda latents, noise, t: np.ones(3), "one number"),
+    ):
+        exercises.check_error_of_guess(wrong, LATENTS)
+        assert word in capsys.readouterr().out
+
+
+def test_times_faster_diagnoses(capsys):
+    results = pd.read_csv(NOTEBOOKS.parent / "data" / "results" / "fairness.csv")
+    speed = results[results["world"] == "heads"].groupby("method")["faces_per_second"].mean()
+    exercises.check_times_faster(speed["localized_pilot"] / speed["rejection"])
+    assert "correct." in capsys.readouterr().out
+    for wrong, word in (
+        (speed["rejection"] / speed["localized_pilot"], "slower"),
+        (speed["plain"] / speed["rejection"], "plain"),
+        (speed["localized_pilot"] - speed["rejection"], "difference"),
+        (-1, "quotient"),
+    ):
+        exercises.check_times_faster(wrong)
+        assert word in capsys.readouterr().out
+
+
+def test_share_of_women_diagnoses(capsys):
+    # cells: african women 1 of 2, asian women 5 of 6; the mean of the two is 2/3
+    exercises.check_share_of_women(2 / 3, HEADS)
+    assert "correct." in capsys.readouterr().out
+    for wrong, word in ((6 / 8, "without weights"), (6 / 12, "all heads"), (1 / 3, "everybody")):
+        exercises.check_share_of_women(wrong, HEADS)
+        assert word in capsys.readouterr().out
+
+
+def test_exercises_are_those_of_the_solutions():
+    script = NOTEBOOKS / "make_exercises.py"
+    run = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+
+
+def test_answers_are_taken_out_of_exercises(monkeypatch):
+    monkeypatch.syspath_prepend(NOTEBOOKS)
+    from make_exercises import blank
+
+    source = (
+        "# your answer\nhelp = 3\na, b = help, 2\n# end of your answer\nprint(a, b)\n"
+        "def f(x):\n    # your answer\n    y = x\n    return y\n    # end of your answer\n"
+    )
+    assert blank(source) == (
+        "a = ...  # your answer\nb = ...  # your answer\nprint(a, b)\n"
+        "def f(x):\n    return ...  # your answer\n"
+    )
