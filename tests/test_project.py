@@ -373,3 +373,11 @@ def test_links_between_the_pages_lead_somewhere(notebook):
     for text in cells(notebook, "markdown"):
         for target in re.findall(r"\]\(([^)#\s]+)\)", text):
             assert "://" in target or (notebook.parent / target).is_file(), target
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=relative)
+def test_outputs_are_ignored_only_where_nbval_reads_it_and_with_a_reason(notebook):
+    for source in cells(notebook, "code"):
+        if "NBVAL" in source:
+            first, second = source.splitlines()[:2]
+            assert first == "# NBVAL_IGNORE_OUTPUT" and re.match(r"# \w+ .*\w", second)
