@@ -380,4 +380,4 @@ def test_outputs_are_ignored_only_where_nbval_reads_it_and_with_a_reason(noteboo
     for source in cells(notebook, "code"):
         if "NBVAL" in source:
             first, second = source.splitlines()[:2]
-            assert first == "# NBVAL_IGNORE_OUTPUT" and re.match(r"# \w+ .*\w", second)
+            assert first == "# NBVAL_IGNORE_OUTPUT" and re.match(r"# \w+\W.*\w", second)
