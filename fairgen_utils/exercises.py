@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from fairgen_utils.fairness import fairness_discrepancy, shares
 from fairgen_utils.quality import manifold_scores
@@ -410,34 +411,47 @@ def check_push_on(push_on):
     _check_function("5.2", _joined(push_on), (np.zeros(2), np.eye(2), 0.5), diagnose)
 
 
-def check_m_step(m_step):
-    """Exercise 5.3: `m_step(points, responsibilities)` -> weights, means, covariances."""
-    rng = np.random.default_rng(0)
-    points = rng.normal([2.0, -1.0], [1.0, 0.5], (50, 2))
-    responsibilities = rng.dirichlet([1, 1, 1], 50)
+def check_bic(bic):
+    """Exercise 5.3: `bic(log_likelihood, n, k, d)` of a mixture with full covariances."""
+    likelihood, n, k, d = -5000.0, 800, 5, 4
 
     def diagnose(call):
-        found = call(points, responsibilities)
-        if len(found) != 3 + 6 + 12:
-            return f"3 weights, 6 means and 12 covariance entries are wanted, found {len(found)}."
-        weights, means = found[:3], found[3:9].reshape(3, 2)
-        covariances = found[9:].reshape(3, 2, 2)
-        if np.allclose(weights, responsibilities.sum(0)):
-            return "the weights are sizes; divided by what do they sum to one?"
-        if not np.allclose(weights, responsibilities.mean(0)):
-            return "the weights are off: each is the average responsibility of its component."
-        if np.allclose(means, responsibilities.T @ points / 50):
-            return "the means are divided by all points, not by the size of their component."
-        if not np.allclose(means, [np.average(points, 0, r) for r in responsibilities.T]):
-            return "the means are off: each is the average of the points, weighted by its column."
-        wanted = [np.cov(points.T, aweights=r, ddof=0) for r in responsibilities.T]
-        raw = np.einsum("nk,ni,nj->kij", responsibilities, points, points)
-        if np.allclose(covariances, raw / responsibilities.sum(0)[:, None, None]):
-            return "the covariances are not centred: take the mean away first."
-        if not np.allclose(covariances, wanted):
-            return "the covariances are off: weighted like the means, divided by the size."
+        found = call(likelihood, n, k, d)
+        if np.ndim(found):
+            return f"one number is wanted, found shape {found.shape}."
+        parameters = (k - 1) + k * d + k * d * (d + 1) / 2
 
-    _check_function("5.3", _joined(m_step), (points, responsibilities), diagnose)
+        def charged(count):
+            return -2 * likelihood + count * np.log(n)
+
+        mistakes = {
+            "the signs: a better fit must lower it, more parameters must raise it.": (
+                2 * likelihood + parameters * np.log(n),
+                2 * likelihood - parameters * np.log(n),
+                -2 * likelihood - parameters * np.log(n),
+            ),
+            "that is AIC: its charge doesn't grow with the number of faces.": (
+                -2 * likelihood + 2 * parameters,
+            ),
+            "the last weight is not free: they sum to one.": (charged(parameters + 1),),
+            "the weights are missing among the parameters.": (charged(parameters - k + 1),),
+            "a covariance is symmetric: not all of its d * d numbers are free.": (
+                charged(k - 1 + k * d + k * d * d),
+                charged(k + k * d + k * d * d),
+            ),
+            "those are diagonal covariances; full ones have more numbers.": (
+                charged(k - 1 + 2 * k * d),
+                charged(k + 2 * k * d),
+            ),
+            "the likelihood counts twice in BIC.": (-likelihood + parameters * np.log(n),),
+        }
+        for words, wrong in mistakes.items():
+            if np.isclose(found, wrong).any():
+                return words
+        if not np.isclose(found, charged(parameters)):
+            return f"for k = {k} and d = {d} it charges {found + 2 * likelihood:.1f}: not yet."
+
+    _check_function("5.3", bic, (likelihood, n, k, d), diagnose)
 
 
 # --- 6. Fair generation -------------------------------------------------------------------------
@@ -577,6 +591,104 @@ def check_recall(recall):
             return f"for 40 generated and 60 real points it gives {found:.3f}: not yet."
 
     _check_function("7.3", recall, (made, real, 3), diagnose)
+
+
+# --- 8. Downstream ------------------------------------------------------------------------------
+
+
+def check_balancing_weights(balancing_weights):
+    """Exercise 8.1: `balancing_weights(groups)`, one weight an example; they sum to its length."""
+    groups = np.repeat([0, 1, 2], [2, 3, 15])[np.random.default_rng(0).permutation(20)]
+    counts = np.bincount(groups)
+
+    def diagnose(call):
+        found = call(groups)
+        if found.shape != groups.shape:
+            return f"one weight for each of {len(groups)} examples is wanted, found {found.shape}."
+        of_groups = np.bincount(groups, found)
+        if of_groups[2] > 1.01 * of_groups[0] and found[groups == 2][0] > found[groups == 0][0]:
+            return "the frequent group's members weigh more than the rare one's."
+        if np.allclose(found, found[0]):
+            return "all examples weigh alike, so the groups still count as their sizes."
+        if not np.allclose(of_groups, of_groups[0]):
+            return f"groups of {counts.tolist()} examples count {np.round(of_groups, 2).tolist()}."
+        if not np.isclose(found.sum(), len(groups)):
+            return f"the groups count alike, but all weights sum to {found.sum():g}."
+
+    _check_function("8.1", balancing_weights, (groups,), diagnose)
+
+
+def check_paired_interval(paired_interval):
+    """Exercise 8.2: `paired_interval(before, after)`, returning mean, low and high."""
+    rng = np.random.default_rng(1)
+    before = rng.normal(0.75, 0.03, 8)
+    after = before + rng.normal(0.02, 0.01, 8)
+
+    def diagnose(call):
+        found = call(before, after)
+        if found.shape != (3,):
+            return f"three numbers are wanted, found shape {found.shape}."
+        difference = after - before
+        mean, error = difference.mean(), difference.std(ddof=1) / np.sqrt(8)
+        if np.isclose(found[0], -mean):
+            return "the sign is turned around: a rise is a positive change."
+        if not np.isclose(found[0], mean):
+            return f"the mean change should be near {mean:.1g}; yours is {found[0]:.3g}."
+        half = (found[2] - found[1]) / 2
+        t = stats.t.ppf(0.975, 7)
+        unpaired = np.hypot(stats.sem(before), stats.sem(after))
+        mistakes = {
+            "that is 1.96 standard errors; eight values know their spread less well than that.": (
+                stats.norm.ppf(0.975) * error
+            ),
+            "that is the spread of the differences, not of their mean.": t * error * np.sqrt(8),
+            "that treats the two as independent; the same training sets are in both.": t * unpaired,
+            "that standard deviation divides by n; it was estimated with its own mean.": (
+                t * error * np.sqrt(7 / 8)
+            ),
+            "that quantile leaves 5 % on each side.": stats.t.ppf(0.95, 7) * error,
+            "that quantile has one degree of freedom too many.": stats.t.ppf(0.975, 8) * error,
+        }
+        for words, wrong in mistakes.items():
+            if np.isclose(half, wrong, rtol=1e-6):
+                return words
+        if not np.isclose(half, t * error, rtol=1e-4) or not np.isclose(found[1], mean - half):
+            return "the mean is right; its interval isn't."
+
+    _check_function("8.2", _joined(paired_interval), (before, after), diagnose)
+
+
+def check_equalised_odds(equalised_odds):
+    """Exercise 8.3: `equalised_odds(y_true, y_pred, groups)`, as fairlearn computes it."""
+    rng = np.random.default_rng(2)
+    y_true, groups = rng.integers(0, 2, 90), rng.integers(0, 3, 90)
+    y_pred = np.where(rng.random(90) < 0.6 + 0.1 * groups, y_true, rng.integers(0, 2, 90))
+
+    def diagnose(call):
+        found = call(y_true, y_pred, groups)
+        if np.ndim(found):
+            return f"one number is wanted, found shape {found.shape}."
+
+        def gap(truth):
+            return np.ptp([y_pred[(groups == g) & (y_true == truth)].mean() for g in range(3)])
+
+        right = [(y_pred == y_true)[groups == g].mean() for g in range(3)]
+        mistakes = {
+            "that is the gap in accuracy; take the two kinds of error apart.": np.ptp(right),
+            "that is the gap in the share called 1, whatever the true label.": np.ptp(
+                [y_pred[groups == g].mean() for g in range(3)]
+            ),
+            "that is the sum of both gaps.": gap(0) + gap(1),
+            "that is the mean of both gaps.": (gap(0) + gap(1)) / 2,
+            "that is the smaller of the two gaps.": min(gap(0), gap(1)),
+        }
+        for words, wrong in mistakes.items():
+            if np.isclose(found, wrong):
+                return words
+        if not np.isclose(found, max(gap(0), gap(1))):
+            return f"for 90 faces of three groups it gives {found:.3f}: not yet."
+
+    _check_function("8.3", equalised_odds, (y_true, y_pred, groups), diagnose)
 
 
 # --- 11. Limits and responsibility --------------------------------------------------------------

@@ -1,11 +1,14 @@
 """Show: figures in one visual language, each with a sentence that says what it shows."""
 
+import base64
+import html
 import io
 
+import ipywidgets
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
-from IPython.display import Image
+from IPython.display import Image, display
 
 # the same colour for the same thing in every figure; Okabe and Ito's palette, safe for colour-blind
 # readers, and every bar and line is named as well
@@ -110,3 +113,82 @@ def picture(fig, alt, width=900):
     fig.savefig(buffer, format="png", dpi=110)
     plt.close(fig)
     return Image(buffer.getvalue(), format="png", width=width, alt=alt)
+
+
+class Knobs(ipywidgets.VBox):
+    """A figure with sliders below it: made by `knobs`. A page without a kernel shows its repr."""
+
+    def __init__(self, draw, alt, size, sliders):
+        self._draw, self._alt, self._size = draw, alt, size
+        self.figure = ipywidgets.HTML()
+        self.sliders = {
+            name: (ipywidgets.IntSlider if isinstance(step, int) else ipywidgets.FloatSlider)(
+                value=default,
+                min=low,
+                max=high,
+                step=step,
+                description=name.replace("_", " "),
+                continuous_update=False,
+                style={"description_width": "initial"},
+            )
+            for name, (low, default, high, step) in sliders.items()
+        }
+        for slider in self.sliders.values():
+            slider.observe(self._turned, "value")
+        super().__init__([self.figure, *self.sliders.values()])
+        self._turned()
+
+    def _turned(self, change=None):
+        values = {name: slider.value for name, slider in self.sliders.items()}
+        fig, ax = plt.subplots(figsize=self._size, layout="constrained")
+        try:
+            self._draw(ax, **values)
+        except Exception as error:  # a widget swallows what its callbacks raise: say it in place
+            plt.close(fig)
+            problem = html.escape(f"{type(error).__name__}: {error}")
+            self.figure.value = f"<p>For {values} there is no figure. {problem}</p>"
+            return
+        png = base64.b64encode(picture(fig, self._alt).data).decode()
+        alt = html.escape(f"{self._alt} Here for {values}.")
+        self.figure.value = f'<img alt="{alt}" src="data:image/png;base64,{png}">'
+
+    def __repr__(self):
+        return f"(run this cell to turn the knobs: {', '.join(self.sliders)})"
+
+
+def knobs(draw, alt, size=(4.2, 4.0), **sliders):
+    """A figure to turn knobs on, below a still one with every knob at its lowest, default, highest.
+
+    The still figure teaches where no kernel runs, and drawing it tries the extremes.
+
+    Parameters
+    ----------
+    draw : callable
+        ``draw(ax, **values)`` draws on one axis, quickly enough for a slider.
+    alt : str
+        What a reader who cannot see the figure should know from it.
+    size : tuple of float
+        Width and height of one panel, in inches.
+    **sliders : tuple
+        Name -> (lowest, default, highest, step); whole-numbered when the step is.
+
+    Returns
+    -------
+    Knobs
+
+    Raises
+    ------
+    ValueError
+        If a slider's default doesn't lie between its ends.
+    """
+    for name, (low, default, high, _) in sliders.items():
+        if not low <= default <= high:
+            raise ValueError(f"{name}: the default {default} is not between {low} and {high}")
+    fig, axes = plt.subplots(1, 3, figsize=(3 * size[0], size[1]), layout="constrained")
+    for place, ax in enumerate(axes):
+        values = {name: settings[place] for name, settings in sliders.items()}
+        draw(ax, **values)
+        words = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in values.items())
+        ax.set_title(words, loc="left")
+    display(picture(fig, alt, 1000))
+    return Knobs(draw, alt, size, sliders)

@@ -4,14 +4,19 @@ import hashlib
 import io
 import zipfile
 
+import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
 from fairgen_utils.datasets import (
+    CELEBA_ATTRIBUTES,
+    FAIRFACE_ATTRIBUTES,
     HEADS_ATTRIBUTES,
     UTKFACE_ATTRIBUTES,
+    read_celeba,
     read_faces,
+    read_fairface,
     read_heads,
     read_utkface,
 )
@@ -89,6 +94,7 @@ def test_age_groups_begin_at_35_and_60(tmp_path, age, group):
     assert UTKFACE_ATTRIBUTES["age"][faces.labels["age"][0]] == group
 
 
+@pytest.mark.filterwarnings("ignore:path. 1 pictures")
 @pytest.mark.parametrize(
     "name",
     [
@@ -283,3 +289,171 @@ def test_a_split_without_faces_is_refused(tmp_path, name, split):
     path = write(tmp_path / "utk.zip", {name: picture(100)})
     with pytest.raises(ValueError, match=f"^split: .*'{split}'"):
         read_utkface(path, split)
+
+
+def test_pictures_with_names_that_do_not_parse_are_reported_and_skipped(tmp_path):
+    files = {
+        f"part1/{name_on('train')}": picture(90),
+        "part1/39_1_20170116174525125.jpg.chip.jpg": picture(10),
+        "crop_part1/holiday.jpg": picture(20),
+        "notes.txt": b"no picture, no warning",
+    }
+    with pytest.warns(UserWarning, match="2 pictures .* skipped: .*39_1_2017"):
+        assert len(read_utkface(write(tmp_path / "utk", files), "train")) == 1
+
+
+@pytest.mark.parametrize("size", [16, 128])
+def test_utkface_is_read_at_any_size(tmp_path, size):
+    path = write(tmp_path / "utk.zip", {name_on("train"): picture(90)})
+    assert read_utkface(path, "train", size=size).images.shape == (1, size, size, 3)
+
+
+def test_a_damaged_picture_is_named(tmp_path):
+    name = name_on("train")
+    path = write(tmp_path / "utk.zip", {name: picture(90)[:80]})
+    with pytest.raises(ValueError, match=f"{name} is damaged"):
+        read_utkface(path, "train")
+
+
+# FairFace
+
+FAIRFACE = """file,age,gender,race,service_test
+train/1.jpg,50-59,Male,East Asian,True
+train/2.jpg,20-29,Female,Latino_Hispanic,False
+train/3.jpg,10-19,Male,White,False
+train/4.jpg,more than 70,Female,Black,True
+"""
+
+
+def fairface(table=FAIRFACE, pictures=(1, 2, 3, 4), inside=""):
+    files = {"fairface_label_train.csv": table.encode()}
+    return files | {f"{inside}train/{i}.jpg": picture(40 * i, size=224) for i in pictures}
+
+
+def told_of(faces, attributes):
+    columns = zip(*(np.array(attributes[k])[v] for k, v in faces.labels.items()), strict=True)
+    return [tuple(str(value) for value in row) for row in columns]
+
+
+@pytest.mark.parametrize("where", ["fairface.zip", "fairface"])
+@pytest.mark.parametrize("inside", ["", "fairface-img-margin025-trainval/"])
+def test_fairface_labels_and_pictures_of_adults_in_its_own_layout(tmp_path, where, inside):
+    faces = read_fairface(write(tmp_path / where, fairface(inside=inside)), "train")
+    assert levels(all_read(faces)) == pytest.approx([40, 80, 160], abs=JPEG)
+    assert told_of(faces, FAIRFACE_ATTRIBUTES) == [
+        ("male", "East Asian", "40-59"),
+        ("female", "Latino_Hispanic", "20-39"),
+        ("female", "Black", "60 or more"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("files", "error", "said"),
+    [
+        (fairface(pictures=(1, 2, 3)), FileNotFoundError, "1 of the 3 pictures .* train/4.jpg"),
+        ({"train/1.jpg": picture(9)}, FileNotFoundError, "no fairface_label_train.csv"),
+        (fairface(FAIRFACE.replace("race", "ethnicity")), ValueError, "no column .'race'"),
+        (fairface(FAIRFACE.replace("20-29", "20 to 29")), ValueError, "age: found .*20 to 29"),
+        (fairface(FAIRFACE.replace("Female", "F")), ValueError, "gender: found .*'F'"),
+        (fairface(FAIRFACE.replace("Black", "Martian")), ValueError, "race: found .*Martian"),
+        (fairface(""), ValueError, "malformed"),
+    ],
+)
+def test_what_is_wrong_with_a_fairface_is_named(tmp_path, files, error, said):
+    with pytest.raises(error, match=said):
+        read_fairface(write(tmp_path / "fairface", files), "train")
+
+
+def test_fairface_and_celeba_refuse_an_unknown_split_and_a_missing_path(tmp_path):
+    for read in (read_fairface, read_celeba):
+        with pytest.raises(ValueError, match="^split: found 'heldout'"):
+            read(tmp_path, "heldout")
+        with pytest.raises(FileNotFoundError, match="^path: .*nowhere"):
+            read(tmp_path / "nowhere", "train")
+
+
+# CelebA
+
+CELEBA = """3
+5_o_Clock_Shadow Eyeglasses Male Smiling Young
+000001.jpg -1 -1 -1  1  1
+000002.jpg  1  1  1 -1 -1
+000003.jpg -1 -1  1  1 -1
+"""
+PARTITION = "000001.jpg 0\n000002.jpg 0\n000003.jpg 2\n"
+
+
+def celeba(told=CELEBA, parts=PARTITION, pictures=(1, 2, 3), kind="txt"):
+    files = {f"list_attr_celeba.{kind}": told.encode()}
+    files[f"list_eval_partition.{kind}"] = parts.encode()
+    return files | {f"img_align_celeba/{i:06d}.jpg": portrait(40 * i) for i in pictures}
+
+
+def portrait(level):
+    """A CelebA-shaped picture: grey in its middle square, white above and below."""
+    canvas = Image.new("RGB", (178, 218), "white")
+    canvas.paste((level,) * 3, (0, 20, 178, 198))
+    stream = io.BytesIO()
+    canvas.save(stream, "JPEG", quality=95)
+    return stream.getvalue()
+
+
+def all_read(faces):
+    faces.images = np.asarray(faces.images)
+    return faces
+
+
+@pytest.mark.parametrize("where", ["celeba.zip", "celeba"])
+def test_celeba_labels_and_the_middle_of_pictures_in_its_own_layout(tmp_path, where):
+    faces = read_celeba(write(tmp_path / where, celeba()), "train")
+    assert told_of(faces, CELEBA_ATTRIBUTES) == [
+        ("female", "young", "smiling", "none"),
+        ("male", "not young", "neutral", "glasses"),
+    ]
+    middle = faces.images[:][:, 2:-2]
+    assert middle.mean((1, 2, 3)) == pytest.approx([40, 80], abs=JPEG)
+
+
+def test_celeba_is_read_with_tables_as_csv_too(tmp_path):
+    told = CELEBA.split("\n", 1)[1].replace("5_o", "image_id 5_o")
+    told = "\n".join(",".join(line.split()) for line in told.splitlines())
+    parts = "image_id,partition\n" + PARTITION.replace(" ", ",")
+    files = celeba(told, parts, kind="csv")
+    faces = read_celeba(write(tmp_path / "celeba", files), "test")
+    assert told_of(faces, CELEBA_ATTRIBUTES) == [("male", "not young", "smiling", "none")]
+
+
+@pytest.mark.parametrize(
+    ("files", "error", "said"),
+    [
+        (celeba(pictures=(1, 3)), FileNotFoundError, "1 of the 2 pictures .*000002.jpg"),
+        (celeba(told=CELEBA.replace("Male", "Sex")), ValueError, "no column .'Male'"),
+        (celeba(told=CELEBA.replace("000002.jpg  1  1  1", "000002.jpg 1 1 7")), ValueError, "7"),
+        (celeba(told=CELEBA.replace("000002", "000009")), ValueError, "no row for .'000002"),
+        (celeba(told=""), ValueError, "malformed"),
+        (celeba(parts=PARTITION.replace(" 0", " 1")), ValueError, "^split: .*'train'"),
+        ({"img_align_celeba/000001.jpg": portrait(9)}, FileNotFoundError, "no list_attr_celeba"),
+    ],
+)
+def test_what_is_wrong_with_a_celeba_is_named(tmp_path, files, error, said):
+    with pytest.raises(error, match=said):
+        read_celeba(write(tmp_path / "celeba", files), "train")
+
+
+# pictures read when asked for
+
+
+def test_pictures_are_read_only_when_asked_for(tmp_path):
+    path = write(tmp_path / "fairface", fairface())
+    images = read_fairface(path, "train", size=32).images
+    (path / "train" / "2.jpg").write_bytes(b"damaged since")
+    assert images.shape == (3, 32, 32, 3) and len(images) == 3
+    assert images[[2, 0]].mean((1, 2, 3)) == pytest.approx([160, 40], abs=JPEG)
+    assert images[-1].shape == (32, 32, 3)
+    with pytest.raises(ValueError, match="train/2.jpg is damaged"):
+        np.asarray(images)
+
+
+def test_read_faces_knows_fairface_and_celeba(tmp_path):
+    assert "race" in read_faces(write(tmp_path / "one", fairface()), "train").attributes
+    assert "smile" in read_faces(write(tmp_path / "two.zip", celeba()), "train").attributes

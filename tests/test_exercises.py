@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from fairlearn.metrics import equalized_odds_difference
+from scipy import stats
 
 from fairgen_utils import exercises
 
@@ -36,12 +38,12 @@ def ancestral(x, clean, a, b, fresh, scale=np.sqrt):
     return mean + scale((1 - b) * (1 - alpha) / (1 - a)) * fresh
 
 
-def m_step(points, responsibilities, centred=True):
-    sizes = responsibilities.sum(0)
-    means = responsibilities.T @ points / sizes[:, None]
-    left = points[:, None] - centred * means
-    covariances = np.einsum("nk,nki,nkj->kij", responsibilities, left, left)
-    return sizes / len(points), means, covariances / sizes[:, None, None]
+def parameters(k, d):
+    return (k - 1) + k * d + k * d * (d + 1) / 2
+
+
+def bic(log_likelihood, n, k, d):
+    return -2 * log_likelihood + parameters(k, d) * np.log(n)
 
 
 def empirical_fd(labels, k):
@@ -158,13 +160,17 @@ CASES = {
             (lambda m, c, b: (m, c), "mean is off"),
         ],
     ),
-    "m_step": (
-        m_step,
+    "bic": (
+        bic,
         [
-            (lambda p, r: m_step(p, r, centred=False), "not centred"),
-            (lambda p, r: (r.sum(0), *m_step(p, r)[1:]), "sizes"),
-            (lambda p, r: (r.mean(0), r.T @ p / len(p), m_step(p, r)[2]), "size of their"),
-            (lambda p, r: (r.mean(0), m_step(p, r)[1]), "wanted"),
+            (lambda L, n, k, d: -bic(L, n, k, d), "signs"),
+            (lambda L, n, k, d: -2 * L + 2 * parameters(k, d), "AIC"),
+            (lambda L, n, k, d: bic(L, n, k, d) + np.log(n), "not free"),
+            (lambda L, n, k, d: bic(L, n, k, d) - (k - 1) * np.log(n), "missing"),
+            (lambda L, n, k, d: -2 * L + (k - 1 + k * d + k * d * d) * np.log(n), "symmetric"),
+            (lambda L, n, k, d: -2 * L + (k - 1 + 2 * k * d) * np.log(n), "diagonal"),
+            (lambda L, n, k, d: bic(L, n, k, d) + L, "twice"),
+            (lambda L, n, k, d: bic(L, n, k, d) + 3, "not yet"),
         ],
     ),
     "promised_fd": (lambda rng: 0.001, [(lambda rng: 0.27, "truth"), (lambda rng: 0.1, "less")]),
@@ -302,6 +308,77 @@ def test_times_faster_diagnoses(capsys):
         (-1, "quotient"),
     ):
         exercises.check_times_faster(wrong)
+        assert word in capsys.readouterr().out
+
+
+def even_weights(groups, total=1.0):
+    counts = np.bincount(groups)
+    return total * len(groups) / (len(counts) * counts[groups])
+
+
+def test_balancing_weights_diagnoses(capsys):
+    exercises.check_balancing_weights(even_weights)
+    assert "correct." in capsys.readouterr().out
+    for wrong, word in (
+        (lambda groups: np.bincount(groups)[groups] / 10, "frequent"),
+        (lambda groups: np.ones(len(groups)), "alike, so"),
+        (lambda groups: even_weights(groups, 0.5), "sum to 10"),
+        (lambda groups: np.sqrt(even_weights(groups)), "count ["),
+        (lambda groups: 1 / np.bincount(groups), "one weight for each"),
+    ):
+        exercises.check_balancing_weights(wrong)
+        assert word in capsys.readouterr().out
+
+
+def t_interval(before, after, quantile=0.975, freedom=1, ddof=1, root=True, sign=1):
+    difference = sign * (np.asarray(after) - before)
+    n = len(difference)
+    half = stats.t.ppf(quantile, n - freedom) * difference.std(ddof=ddof) / (n**0.5 if root else 1)
+    return difference.mean(), difference.mean() - half, difference.mean() + half
+
+
+def unpaired_interval(before, after):
+    half = stats.t.ppf(0.975, 7) * np.hypot(stats.sem(before), stats.sem(after))
+    mean = np.mean(after) - np.mean(before)
+    return mean, mean - half, mean + half
+
+
+def test_paired_interval_diagnoses(capsys):
+    exercises.check_paired_interval(t_interval)
+    assert "correct." in capsys.readouterr().out
+    for wrong, word in (
+        (lambda b, a: t_interval(b, a, sign=-1), "sign"),
+        (lambda b, a: t_interval(b, a, quantile=0.95), "each side"),
+        (lambda b, a: t_interval(b, a, freedom=0), "degree of freedom"),
+        (lambda b, a: t_interval(b, a, freedom=-(10**6)), "1.96"),
+        (lambda b, a: t_interval(b, a, ddof=0), "divides by n"),
+        (lambda b, a: t_interval(b, a, root=False), "not of their mean"),
+        (unpaired_interval, "independent"),
+        (lambda b, a: t_interval(b, a)[:2], "three numbers"),
+    ):
+        exercises.check_paired_interval(wrong)
+        assert word in capsys.readouterr().out
+
+
+def rates(y_true, y_pred, groups):
+    called = [[y_pred[(groups == g) & (y_true == y)].mean() for g in range(3)] for y in (0, 1)]
+    return np.ptp(called, axis=1)
+
+
+def test_equalised_odds_diagnoses(capsys):
+    exercises.check_equalised_odds(
+        lambda y, p, g: equalized_odds_difference(y, p, sensitive_features=g)
+    )
+    assert "correct." in capsys.readouterr().out
+    for wrong, word in (
+        (lambda *a: rates(*a).min(), "smaller"),
+        (lambda *a: rates(*a).sum(), "sum"),
+        (lambda *a: rates(*a).mean(), "mean"),
+        (lambda y, p, g: np.ptp([(y == p)[g == k].mean() for k in range(3)]), "accuracy"),
+        (lambda y, p, g: np.ptp([p[g == k].mean() for k in range(3)]), "share called 1"),
+        (rates, "one number"),
+    ):
+        exercises.check_equalised_odds(wrong)
         assert word in capsys.readouterr().out
 
 

@@ -3,12 +3,14 @@
 import ast
 import json
 import re
+import runpy
 import shutil
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
+import nbformat
 import pytest
 import yaml
 from packaging.requirements import Requirement
@@ -381,3 +383,47 @@ def test_outputs_are_ignored_only_where_nbval_reads_it_and_with_a_reason(noteboo
         if "NBVAL" in source:
             first, second = source.splitlines()[:2]
             assert first == "# NBVAL_IGNORE_OUTPUT" and re.match(r"# \w+\W.*\w", second)
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=relative)
+def test_notebook_was_run_once_from_top_to_bottom_and_keeps_no_trace_of_the_machine(notebook):
+    found = json.loads(notebook.read_text(encoding="utf-8"))
+    code = [cell for cell in found["cells"] if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
+    assert set(found["metadata"]) <= {"kernelspec", "language_info"}
+    for cell in found["cells"]:
+        assert set(cell["metadata"]) <= {"tags"}, cell["id"]
+        for output in cell.get("outputs", []):
+            assert not any("widget" in kind for kind in output.get("data", {})), cell["id"]
+            assert output.get("name") != "stderr", cell["id"]
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=relative)
+def test_notebook_writes_no_file_so_that_order_does_not_matter(notebook):
+    writing = re.compile(
+        r"\.(to_csv|to_json|to_parquet|savefig|write_text|write_bytes|mkdir|save|save_pretrained)\("
+        r"|open\([^)]*['\"][wax]"
+    )
+    assert not [source for source in cells(notebook, "code") if writing.search(source)]
+
+
+def test_a_notebook_or_a_course_that_takes_too_long_is_named():
+    budget = runpy.run_path(str(ROOT / "notebooks" / "conftest.py"))["over_budget"]
+    assert budget({"01.ipynb": 80, "02.ipynb": 90, "solutions/01.ipynb": 9}) == []
+    assert "02.ipynb took 200 s" in budget({"01.ipynb": 80, "02.ipynb": 200})[0]
+    eight = {f"{i}.ipynb": 100 for i in range(8)}
+    assert "the course took 800 s" in budget(eight)[0]
+    assert "solutions took 800 s" in budget({f"solutions/{name}": 100 for name in eight})[0]
+
+
+def test_a_slow_notebook_makes_the_test_run_fail(tmp_path):
+    slow = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("pass")])
+    nbformat.write(slow, tmp_path / "slow.ipynb")
+    hooks = (ROOT / "notebooks" / "conftest.py").read_text(encoding="utf-8")
+    for seconds, code in ((180, 0), (0, 1)):
+        limited = hooks.replace("NOTEBOOK_SECONDS = 180", f"NOTEBOOK_SECONDS = {seconds}")
+        (tmp_path / "conftest.py").write_text(limited, encoding="utf-8")
+        command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "-q", "."]
+        run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert run.returncode == code, run.stdout
+        assert ("TOO SLOW: slow.ipynb" in run.stdout) == bool(code)

@@ -1,9 +1,10 @@
 """Measure every method on every shipped world: the numbers of README, cards and notebooks.
 
 Writes data/results/fairness.csv (a row per world, method, attribute and seed), shares.csv
-(shares and amplification per group), timesteps.csv (the localization window) and speed.csv
-(seconds per mixture, faces per second). Each method and seed is written as soon as it is
-measured; a killed run picks up where it stopped. Delete rows to measure them again.
+(shares and amplification per group), timesteps.csv (the localization window), components.csv
+(how many components, found or localized) and speed.csv (seconds per mixture, faces per second).
+Each method and seed is written as soon as it is measured; a killed run picks up where it stopped.
+Delete rows to measure them again.
 """
 
 import argparse
@@ -33,6 +34,9 @@ N_COMPONENTS = 32
 PILOT_FACES = 4800
 MOST_BATCHES = 60  # of rejection sampling, before it is given up
 TIMESTEPS = (200, 330, 460, 600, 730, 860)
+# components in all where they are found, in each cell where they are localized
+COMPONENTS = {"found": (8, 16, 32, 64), "localized": (1, 2, 4)}
+ABLATION_PILOT_FACES = 1800
 
 
 def attributes_of(world):
@@ -232,6 +236,31 @@ def measure_timesteps(world, table, n):
         table.add([row])
 
 
+def measure_components(world, table, n, seeds):
+    """How many components: weights from a pilot of the same size for each number and kind."""
+    groups = len(world.groups(world.target))
+    target = np.full(groups, 1 / groups)
+    latents, labels = world.latents()
+    cells = world.joint(labels, world.target)
+    for kind, numbers in COMPONENTS.items():
+        for number in numbers:
+            which = {"world": world.name, "kind": kind, "components": number}
+            missing = [seed for seed in seeds if not table.has(**which, seed=seed)]
+            if not missing:
+                continue
+            print(f"{world.name} {number} {kind} components")
+            mixture = LatentMixture(number).fit(latents, cells if kind == "localized" else None)
+            per_component = ABLATION_PILOT_FACES // len(mixture.weights_)
+            weights, counts, _ = pilot_weights(
+                world, mixture, world.target, target, per_component, seed=60_000
+            )
+            for seed in missing:
+                predictions = generate(world, n, 70_000 + seed, mixture, weights).predictions
+                row = which | {"seed": seed, "pilot": int(counts.sum())}
+                row |= audit_fairness(world, predictions, world.target, seed=seed)
+                table.add([row | audit_quality(world, predictions, seed)])
+
+
 def measure(world, ladder, method, seed):
     """Rows for fairness.csv and for shares.csv of one method and seed."""
     steps = world.num_inference_steps
@@ -281,11 +310,13 @@ def main():
     fairness = Table(options.out / "fairness.csv", keys)
     group_shares = Table(options.out / "shares.csv", [*keys, "group"])
     timesteps = Table(options.out / "timesteps.csv", ["world", "timestep"])
+    components = Table(options.out / "components.csv", ["world", "kind", "components", "seed"])
     speed = Table(options.out / "speed.csv", ["world", "what"])
     for name in options.worlds:
         world = load_world(name, device=options.device, dtype=getattr(torch, options.dtype))
         measure_speed(world, speed)
         measure_timesteps(world, timesteps, options.n)
+        measure_components(world, components, options.n, options.seeds)
         ladder = Ladder(world, options.n)
         for method in options.methods:
             for seed in options.seeds:
