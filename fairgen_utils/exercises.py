@@ -42,6 +42,11 @@ def _check_function(number, function, arguments, diagnose):
     _say(number, problem)
 
 
+def _results():
+    folder = Path(__file__).resolve().parents[1] / "data" / "results"
+    return pd.read_csv(folder / "fairness.csv")
+
+
 def _joined(function):
     """The function with its several results in one flat array, or None where there are none."""
 
@@ -529,9 +534,8 @@ def check_keep_probability(keep_probability):
 
 def check_times_faster(answer):
     """Exercise 7.1: speed of localized over rejection sampling, from the results' table."""
-    table = Path(__file__).resolve().parents[1] / "data" / "results" / "fairness.csv"
-    results = pd.read_csv(table).query("world == 'heads'")
-    speed = results.groupby("method")["faces_per_second"].mean()
+    heads = _results().query("world == 'heads'")
+    speed = heads.groupby("method")["faces_per_second"].mean()
     wanted = speed["localized_pilot"] / speed["rejection"]
 
     def diagnose(value):
@@ -689,6 +693,84 @@ def check_equalised_odds(equalised_odds):
             return f"for 90 faces of three groups it gives {found:.3f}: not yet."
 
     _check_function("8.3", equalised_odds, (y_true, y_pred, groups), diagnose)
+
+
+# --- 9. Real faces ------------------------------------------------------------------------------
+
+
+def check_reduction(answer):
+    """Exercise 9.1: the part of plain sampling's discrepancy that is gone, in [0, 1]."""
+    table = _results().query("world == 'utkface' and attribute == 'gender,race'")
+    plain, left = (
+        table.loc[table["method"] == method, "fd_corrected"].mean()
+        for method in ("plain", "localized_pilot")
+    )
+
+    def diagnose(value):
+        if np.isclose(value, 1 - left / plain, atol=0.002):
+            return None
+        if value > 1:
+            return "give a part between 0 and 1, not per cent."
+        if np.isclose(value, left / plain, atol=0.002):
+            return "that is the part that is left."
+        if np.isclose(value, plain - left, atol=0.002):
+            return "that is the difference; which part of plain sampling's is it?"
+        return f"{value:.3f} isn't it. Are world, attribute and column the right ones?"
+
+    _check_number("9.1", answer, diagnose)
+
+
+def check_true_share(true_share):
+    """Exercise 9.2: `true_share(q, recall, false)` of group A."""
+
+    def diagnose(call):
+        q, recall, false = 0.5, 0.9, 0.2
+        found = call(q, recall, false)
+        mistakes = {
+            "that divides by the recall alone; faces of B are called A, too.": q / recall,
+            "the false ones are taken out; of what is the rest a part?": q - false,
+            "that is the share expected to be reported, if q were the true one.": (
+                q * recall + (1 - q) * false
+            ),
+            "the false ones are taken out, but the rest is divided by the recall alone.": (
+                (q - false) / recall
+            ),
+        }
+        for words, wrong in mistakes.items():
+            if np.isclose(found, wrong):
+                return words
+        if not np.isclose(found, (q - false) / (recall - false)):
+            return f"for a report of {q}, recall {recall}, false {false} it gives {found:.3f}."
+
+    _check_function("9.2", true_share, (0.4, 0.8, 0.1), diagnose)
+
+
+def check_faces_to_plan(faces_to_plan):
+    """Exercise 9.3: `faces_to_plan(half, recall, false)`, a number of faces."""
+
+    def diagnose(call):
+        half, recall, false = 0.02, 0.8, 0.1
+        found = call(half, recall, false)
+        perfect = (1.96 / half) ** 2 * 0.25
+        wanted = perfect / (recall - false) ** 2
+        mistakes = {
+            "that is for a perfect classifier.": perfect,
+            "a share that is divided by a number has its variance divided by the square.": (
+                perfect / (recall - false)
+            ),
+            "the interval reaches `half` to either side; all of it is twice as wide.": wanted / 4,
+            "that is one standard error; 95 % take 1.96 of them.": wanted / 1.96**2,
+            "a standard error falls with the root of n; square what you have.": np.sqrt(wanted),
+        }
+        for words, wrong in mistakes.items():
+            if abs(found - wrong) <= 1 + 0.005 * wrong:
+                return words
+        if found < wanted - 1e-6:
+            return f"{found:.0f} faces are too few, if the true share is the worst one."
+        if found > 1.01 * wanted + 1:
+            return f"{found:.0f} faces are more than needed."
+
+    _check_function("9.3", faces_to_plan, (0.05, 0.9, 0.1), diagnose)
 
 
 # --- 11. Limits and responsibility --------------------------------------------------------------

@@ -46,6 +46,10 @@ def bic(log_likelihood, n, k, d):
     return -2 * log_likelihood + parameters(k, d) * np.log(n)
 
 
+def faces_to_plan(half, recall, false):
+    return (1.96 / half) ** 2 * 0.25 / (recall - false) ** 2
+
+
 def empirical_fd(labels, k):
     return np.linalg.norm(np.bincount(labels, minlength=k) / len(labels) - 1 / k)
 
@@ -171,6 +175,28 @@ CASES = {
             (lambda L, n, k, d: -2 * L + (k - 1 + 2 * k * d) * np.log(n), "diagonal"),
             (lambda L, n, k, d: bic(L, n, k, d) + L, "twice"),
             (lambda L, n, k, d: bic(L, n, k, d) + 3, "not yet"),
+        ],
+    ),
+    "true_share": (
+        lambda q, recall, false: (q - false) / (recall - false),
+        [
+            (lambda q, recall, false: q / recall, "recall alone; faces of B"),
+            (lambda q, recall, false: q - false, "of what is the rest"),
+            (lambda q, recall, false: (q - false) / recall, "but the rest"),
+            (lambda q, recall, false: q * recall + (1 - q) * false, "expected to be reported"),
+            (lambda q, recall, false: q, "it gives 0.500"),
+        ],
+    ),
+    "faces_to_plan": (
+        faces_to_plan,
+        [
+            (lambda half, recall, false: faces_to_plan(half, 1, 0), "perfect"),
+            (lambda half, recall, false: (0.98 / half) ** 2 / (recall - false), "divided by the"),
+            (lambda half, recall, false: faces_to_plan(2 * half, recall, false), "either side"),
+            (lambda half, recall, false: faces_to_plan(1.96 * half, recall, false), "one standard"),
+            (lambda half, recall, false: faces_to_plan(half, recall, false) ** 0.5, "square"),
+            (lambda half, recall, false: 3000, "too few"),
+            (lambda half, recall, false: 7000, "more than"),
         ],
     ),
     "promised_fd": (lambda rng: 0.001, [(lambda rng: 0.27, "truth"), (lambda rng: 0.1, "less")]),
@@ -379,6 +405,23 @@ def test_equalised_odds_diagnoses(capsys):
         (rates, "one number"),
     ):
         exercises.check_equalised_odds(wrong)
+        assert word in capsys.readouterr().out
+
+
+def test_reduction_diagnoses(capsys):
+    results = pd.read_csv(NOTEBOOKS.parent / "data" / "results" / "fairness.csv")
+    results = results[(results["world"] == "utkface") & (results["attribute"] == "gender,race")]
+    fd = results.groupby("method")["fd_corrected"].mean()
+    plain, left = fd["plain"], fd["localized_pilot"]
+    exercises.check_reduction(1 - left / plain)
+    assert "correct." in capsys.readouterr().out
+    for wrong, word in (
+        (left / plain, "left"),
+        (plain - left, "difference"),
+        (100 * (1 - left / plain), "per cent"),
+        (1 - fd["uniform"] / plain - 0.3, "isn't it"),
+    ):
+        exercises.check_reduction(wrong)
         assert word in capsys.readouterr().out
 
 

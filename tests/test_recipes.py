@@ -168,3 +168,26 @@ def test_a_results_table_knows_its_rows_and_replaces_them(tmp_path):
     again = Table(tmp_path / "t.csv", ["world", "seed"])
     assert again.has(world="heads", seed=1) and not again.has(world="heads", seed=2)
     assert again.rows["fd"].tolist() == [0.25, 1]
+
+
+def test_a_copied_face_is_found_and_a_stranger_is_further_away():
+    from study_memorization import nearest, small
+
+    rng = np.random.default_rng(0)
+    training = rng.integers(0, 256, (20, 64, 64, 3)).astype(np.uint8)
+    shifted = np.roll(training[3], 1, axis=1)
+    stranger = rng.integers(0, 256, (64, 64, 3)).astype(np.uint8)
+    asked = small(np.stack([training[7], shifted, stranger]))
+    copy, near, far = nearest(asked, small(training))
+    assert copy < 1e-3 < near < far
+    assert 0 <= asked.min() and asked.max() <= 1
+
+
+def test_the_memorization_table_gives_every_number_its_n_and_interval(tmp_path):
+    from write_tables import memorization_table
+
+    row = "tiny,pixels,generated,2000,0,900,0.01,0.02,0.03,0.012,0.008,0.018"
+    head = "world,space,faces,n,seed,training,q01,q10,q50,nearer,nearer_low,nearer_high"
+    (tmp_path / "memorization.csv").write_text(f"{head}\n{row}\n")
+    table = memorization_table(tmp_path, "tiny")
+    assert "2000" in table and "0.012 (0.008 to 0.018)" in table

@@ -56,7 +56,7 @@ def forget_origin(folder):
 
 def forget_measurements(name, results):
     """Drop what was measured on an earlier build of the world."""
-    for file in ("fairness", "shares", "timesteps", "components", "speed"):
+    for file in ("fairness", "shares", "timesteps", "components", "speed", "memorization"):
         path = results / f"{file}.csv"
         if path.exists():
             table = pd.read_csv(path)

@@ -295,6 +295,12 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--worlds", nargs="+", default=["heads", "utkface"])
     arguments.add_argument("--methods", nargs="*", default=Ladder.methods)
+    arguments.add_argument(
+        "--also",
+        nargs="*",
+        default=["speed", "timesteps", "components"],
+        help="tables to measure beside the methods; none after a bare --also",
+    )
     arguments.add_argument("--n", type=int, default=1000, help="judged faces per method and seed")
     arguments.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     arguments.add_argument("--out", type=Path, default=Path("data/results"))
@@ -314,9 +320,12 @@ def main():
     speed = Table(options.out / "speed.csv", ["world", "what"])
     for name in options.worlds:
         world = load_world(name, device=options.device, dtype=getattr(torch, options.dtype))
-        measure_speed(world, speed)
-        measure_timesteps(world, timesteps, options.n)
-        measure_components(world, components, options.n, options.seeds)
+        if "speed" in options.also:
+            measure_speed(world, speed)
+        if "timesteps" in options.also:
+            measure_timesteps(world, timesteps, options.n)
+        if "components" in options.also:
+            measure_components(world, components, options.n, options.seeds)
         ladder = Ladder(world, options.n)
         for method in options.methods:
             for seed in options.seeds:

@@ -65,6 +65,18 @@ def speed_table(results, worlds):
     return markdown(["", *table.columns], rows)
 
 
+def memorization_table(results, world):
+    """Distances to the nearest training face, and how many come nearer than held-out faces do."""
+    table = pd.read_csv(results / "memorization.csv").query("world == @world")
+    rows = []
+    for _, row in table.iterrows():
+        near = f"{row['nearer']:.3f} ({row['nearer_low']:.3f} to {row['nearer_high']:.3f})"
+        distances = [f"{row[q]:.3f}" for q in ("q01", "q10", "q50")]
+        rows.append([row["space"], row["faces"], row["n"], *distances, near])
+    header = ["space", "faces", "N", "1 %", "10 %", "median", "nearer than 1 % of held-out faces"]
+    return markdown(header, rows, text=2)
+
+
 def shares_table(results, world):
     """Training shares, plain shares and their difference, every group of every attribute."""
     table = pd.read_csv(results / "shares.csv").query("world == @world and method == 'plain'")
@@ -136,6 +148,7 @@ TABLES = {
     "shares": shares_table,
     "classifier": classifier_table,
     "training": training_table,
+    "memorization": memorization_table,
 }
 
 
