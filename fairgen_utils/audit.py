@@ -7,8 +7,9 @@ import numpy as np
 
 from fairgen_utils.fairness import check_shares, fairness_discrepancy, shares
 from fairgen_utils.generate import decode, sample_localized, sample_plain
-from fairgen_utils.localize import LatentMixture, component_table, solve_weights
+from fairgen_utils.localize import component_table, solve_weights
 from fairgen_utils.quality import frechet_distance, kernel_distance
+from fairgen_utils.subspace import mixture_for
 from fairgen_utils.uncertainty import bootstrap_interval, correct_shares, noise_floor
 from fairgen_utils.worlds import Predictions
 
@@ -48,7 +49,7 @@ def generate(world, n, seed, mixture=None, weights=None, timestep=None, progress
     world : World
     n : int
     seed : int
-    mixture : LatentMixture, optional
+    mixture : LatentMixture or LowFrequencyMixture, optional
         Start from this mixture at `timestep`. Plain sampling from pure noise when omitted.
     weights : array_like, shape (n_components,), optional
     timestep : int, optional
@@ -75,7 +76,8 @@ def generate(world, n, seed, mixture=None, weights=None, timestep=None, progress
 def localized_mixture(world, attribute, n_components=1):
     """An attribute-localized mixture: `n_components` Gaussians for each group that occurs."""
     latents, labels = world.latents()
-    return LatentMixture(n_components).fit(latents, world.joint(labels, attribute))
+    mixture = mixture_for(latents.shape[1:], n_components)
+    return mixture.fit(latents, world.joint(labels, attribute))
 
 
 def pilot_weights(

@@ -1,4 +1,8 @@
-"""Generate: encode, denoise from any timestep, decode. Thin over a diffusers pipeline."""
+"""Generate: encode, denoise from any timestep, decode. Thin over a diffusers pipeline.
+
+Any unconditional pipeline of a U-Net will do. With an autoencoder (``LDMPipeline``) latents are
+what it makes of images; without one (``DDPMPipeline``) the pixels themselves, in [-1, 1].
+"""
 
 import inspect
 
@@ -38,7 +42,7 @@ def encode(pipeline, images, batch_size=128, progress=True):
     Parameters
     ----------
     pipeline : diffusers.DiffusionPipeline
-        With an autoencoder called ``vqvae``: AutoencoderDC, AutoencoderKL or VQModel.
+        Its autoencoder, if any: AutoencoderDC, AutoencoderKL or VQModel.
     images : ndarray, shape (n, height, width, 3), uint8
 
     Returns
@@ -50,7 +54,10 @@ def encode(pipeline, images, batch_size=128, progress=True):
         raise ValueError(
             f"images: found {images.dtype} of shape {images.shape}; give uint8, shape (n, h, w, 3)"
         )
-    autoencoder = pipeline.vqvae
+    autoencoder = _autoencoder(pipeline)
+    if autoencoder is None:
+        pixels = np.moveaxis(images, -1, 1).astype(np.float32) / 127.5 - 1
+        return _check_latents(pipeline, pixels)
     batches = []
     for batch in _batches(images, batch_size, "encoding", progress):
         pixels = torch.as_tensor(batch).permute(0, 3, 1, 2).to(pipeline.device, autoencoder.dtype)
@@ -64,12 +71,14 @@ def encode(pipeline, images, batch_size=128, progress=True):
 
 def decode(pipeline, latents, batch_size=64, progress=True):
     """Images of clean latents: ndarray, shape (n, height, width, 3), uint8."""
-    autoencoder = pipeline.vqvae
+    autoencoder = _autoencoder(pipeline)
     images = []
     for batch in _batches(_check_latents(pipeline, latents), batch_size, "decoding", progress):
-        batch = torch.as_tensor(batch).to(pipeline.device, autoencoder.dtype)
-        with torch.inference_mode():
-            pixels = autoencoder.decode(batch / autoencoder.config.scaling_factor).sample
+        pixels = torch.as_tensor(batch)
+        if autoencoder is not None:
+            scaled = pixels.to(pipeline.device, autoencoder.dtype)
+            with torch.inference_mode():
+                pixels = autoencoder.decode(scaled / autoencoder.config.scaling_factor).sample
         pixels = (pixels.float().clamp(-1, 1) + 1) * 127.5
         images.append(pixels.round().byte().permute(0, 2, 3, 1).cpu().numpy())
     return np.concatenate(images)
@@ -129,8 +138,7 @@ def sample_plain(pipeline, n, seed, num_inference_steps=15, batch_size=64, progr
     ndarray, shape (n, channels, height, width), float32
     """
     _check_count(n, "n")
-    config = pipeline.unet.config
-    shape = (n, config.in_channels, config.sample_size, config.sample_size)
+    shape = (n, *latent_shape(pipeline))
     noise = np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
     first = int(_fresh_scheduler(pipeline, num_inference_steps).timesteps[0])
     return denoise(pipeline, noise, first, num_inference_steps, seed, batch_size, progress)
@@ -174,6 +182,50 @@ def sample_localized(
     return clean, components
 
 
+def latent_shape(pipeline):
+    """Shape of one latent: (channels, height, width)."""
+    config = pipeline.unet.config
+    size = config.sample_size
+    return (config.in_channels, *((size, size) if isinstance(size, int) else size))
+
+
+def check_pipeline(pipeline):
+    """Refuse, with the way out, a pipeline that this module cannot drive.
+
+    Raises
+    ------
+    ValueError
+        If there is no unconditional U-Net, if it predicts a variance as well, or if the scheduler
+        does not noise latents as ``sqrt(a) x0 + sqrt(1 - a) noise``, which the mixtures rely on.
+    """
+    unet, scheduler = getattr(pipeline, "unet", None), getattr(pipeline, "scheduler", None)
+    if unet is None or scheduler is None:
+        raise ValueError(
+            f"generator: {type(pipeline).__name__} has no unet or no scheduler; give an "
+            "unconditional pipeline such as LDMPipeline, DDPMPipeline or DDIMPipeline"
+        )
+    config = unet.config
+    asks_for = {"a prompt": "cross_attention_dim", "a class": "num_class_embeds"}
+    for what, key in asks_for.items():
+        if config.get(key):
+            raise ValueError(f"generator: its U-Net asks for {what}; give an unconditional one")
+    if config.out_channels != config.in_channels:
+        raise ValueError(
+            f"generator: its U-Net predicts {config.out_channels} channels from "
+            f"{config.in_channels}; learned variances are not supported"
+        )
+    if not hasattr(scheduler, "alphas_cumprod") or float(scheduler.init_noise_sigma) != 1:
+        raise ValueError(
+            f"generator: {type(scheduler).__name__} keeps latents on a scale of its own; give the "
+            "pipeline another before passing it: pipeline.scheduler = "
+            "DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config)"
+        )
+
+
+def _autoencoder(pipeline):
+    return getattr(pipeline, "vqvae", None) or getattr(pipeline, "vae", None)
+
+
 def _fresh_scheduler(pipeline, num_inference_steps):
     _check_count(num_inference_steps, "num_inference_steps")
     # a scheduler keeps state between steps: a new one per batch leaves the pipeline's untouched
@@ -189,8 +241,7 @@ def _check_count(count, name):
 
 def _check_latents(pipeline, latents):
     latents = np.asarray(latents, np.float32)
-    config = pipeline.unet.config
-    expected = (config.in_channels, config.sample_size, config.sample_size)
+    expected = latent_shape(pipeline)
     if latents.ndim != 4 or latents.shape[1:] != expected or not len(latents):
         raise ValueError(f"latents: found shape {latents.shape}; give (n, {expected})")
     if not np.isfinite(latents).all():

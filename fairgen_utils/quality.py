@@ -21,6 +21,26 @@ class _Features(nn.Module):
         return features
 
 
+def balanced_moments(features, cells):
+    """Mean and covariance of features with every cell weighted alike: a balanced reference.
+
+    Parameters
+    ----------
+    features : ndarray, shape (n, n_features)
+    cells : array_like of int, shape (n,)
+        The attribute cell of each face.
+
+    Returns
+    -------
+    mean : ndarray, shape (n_features,)
+    covariance : ndarray, shape (n_features, n_features)
+    """
+    _, cell, counts = np.unique(cells, return_inverse=True, return_counts=True)
+    weights = 1 / counts[cell]
+    covariance = np.cov(features, rowvar=False, aweights=weights)
+    return np.average(features, axis=0, weights=weights), covariance
+
+
 def frechet_distance(features, mean, covariance):
     """Frechet distance between generated features and a reference Gaussian; lower is better.
 

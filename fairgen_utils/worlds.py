@@ -137,11 +137,7 @@ class World:
 
     def confusion(self, attribute):
         """P(predicted | true) on held-out faces: shape (n_groups, n_groups), rows sum to one."""
-        reference = self._load("reference.npz")
-        true, predicted = (
-            self.joint(self._by_attribute(reference[key]), attribute)
-            for key in ("labels", "predicted")
-        )
+        true, predicted = (self.joint(labels, attribute) for labels in self._true_and_predicted())
         return confusion_rates(true, predicted, len(self.groups(attribute)))
 
     def reference(self):
@@ -172,6 +168,10 @@ class World:
         """
         stored = self._load("latents.npz")
         return stored["latents"].astype(np.float32), self._by_attribute(stored["labels"])
+
+    def _true_and_predicted(self):
+        stored = self._load("reference.npz")
+        return [self._by_attribute(stored[key]) for key in ("labels", "predicted")]
 
     def _by_attribute(self, columns):
         return dict(zip(self.attributes, columns.T.astype(np.int64), strict=True))
@@ -233,7 +233,7 @@ def load_world(name, root=None, device="cpu", dtype=torch.float32):
             f"{folder / 'world.json'} is damaged; restore it with 'git checkout -- data'"
         ) from None
     _verify(folder, world["sha256"])
-    with _quiet_diffusers():
+    with quiet_diffusers():
         pipeline = DiffusionPipeline.from_pretrained(folder / "generator", low_cpu_mem_usage=False)
         classifier = FaceClassifier.from_pretrained(folder / "classifier", low_cpu_mem_usage=False)
         pipeline, classifier = pipeline.to(device, dtype), classifier.to(device, dtype).eval()
@@ -253,7 +253,8 @@ def load_world(name, root=None, device="cpu", dtype=torch.float32):
 
 
 @contextmanager
-def _quiet_diffusers():
+def quiet_diffusers():
+    """Load without remarks that help nobody here."""
     # LDMPipeline announces that it expected a VQModel, and a bar that lasts a tenth of a second
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()

@@ -5,7 +5,12 @@ import pytest
 import torch
 from scipy.linalg import sqrtm
 
-from fairgen_utils.quality import frechet_distance, kernel_distance, manifold_scores
+from fairgen_utils.quality import (
+    balanced_moments,
+    frechet_distance,
+    kernel_distance,
+    manifold_scores,
+)
 
 
 def features_of(n, width=6, shift=0.0, scale=1.0, seed=0):
@@ -14,6 +19,15 @@ def features_of(n, width=6, shift=0.0, scale=1.0, seed=0):
 
 def statistics(features):
     return features.mean(0), np.cov(features, rowvar=False)
+
+
+def test_balanced_moments_weigh_every_cell_alike():
+    rng = np.random.default_rng(0)
+    features = np.concatenate([rng.normal(0, 1, (900, 3)), rng.normal(4, 1, (100, 3))])
+    mean, covariance = balanced_moments(features, np.repeat([0, 1], [900, 100]))
+    # halves at 0 and 4: mean 2; variance 1 within plus 4 between; ten standard errors of slack
+    assert np.allclose(mean, 2, atol=0.3)
+    assert np.allclose(np.diag(covariance), 5, atol=0.7)
 
 
 # Frechet distance

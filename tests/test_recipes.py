@@ -110,17 +110,6 @@ def test_a_temperature_recovers_the_sharpness_that_made_the_labels():
     assert expected_calibration_error(2 * logits, labels) > 0.04
 
 
-def test_balanced_moments_weigh_every_cell_alike():
-    from build_world import balanced_moments
-
-    rng = np.random.default_rng(0)
-    features = np.concatenate([rng.normal(0, 1, (900, 3)), rng.normal(4, 1, (100, 3))])
-    mean, covariance = balanced_moments(features, np.repeat([0, 1], [900, 100]))
-    # halves at 0 and 4: mean 2; variance 1 within plus 4 between; ten standard errors of slack
-    assert np.allclose(mean, 2, atol=0.3)
-    assert np.allclose(np.diag(covariance), 5, atol=0.7)
-
-
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

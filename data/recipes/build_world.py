@@ -18,6 +18,7 @@ from diffusers import DiffusionPipeline
 from fairgen_utils.classifier import FaceClassifier
 from fairgen_utils.datasets import read_faces
 from fairgen_utils.generate import decode, encode, sample_plain
+from fairgen_utils.quality import balanced_moments
 from fairgen_utils.worlds import World
 
 
@@ -36,14 +37,6 @@ def write_training_results(name, runs, results):
     log = pd.DataFrame(rows).drop_duplicates(["part", "step"], keep="last")
     log.drop(columns="seconds").to_csv(results / f"{name}_training.csv", index=False)
     shutil.copy(runs / "classifier" / "report.json", results / f"{name}_classifier.json")
-
-
-def balanced_moments(features, cells):
-    """Mean and covariance of the features with every cell weighted alike."""
-    _, cell, counts = np.unique(cells, return_inverse=True, return_counts=True)
-    weights = 1 / counts[cell]
-    covariance = np.cov(features, rowvar=False, aweights=weights)
-    return np.average(features, axis=0, weights=weights), covariance
 
 
 def forget_origin(folder):

@@ -1,5 +1,6 @@
 """Train the latent diffusion U-Net on the autoencoder's latents, and save the whole pipeline."""
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import (
@@ -12,7 +13,10 @@ from diffusers import (
 from diffusers.models.attention_processor import Attention, AttnProcessor
 from training import batch_indices, parser, to_unit_range, train
 
+from fairgen_utils.classifier import FaceClassifier
 from fairgen_utils.datasets import read_faces
+from fairgen_utils.generate import decode, sample_plain
+from fairgen_utils.quality import frechet_distance
 
 
 def build():
@@ -53,6 +57,13 @@ def main():
     arguments = parser(__doc__, steps=3000, batch_size=128, learning_rate=5e-4)
     arguments.add_argument("--autoencoder", required=True, help="folder of train_autoencoder.py")
     arguments.add_argument("--init", help="U-Net folder to start from instead of random weights")
+    arguments.add_argument(
+        "--classifier",
+        help="folder of train_classifier.py: log the Frechet distance between generated and "
+        "held-out faces in its features, and keep the weights where it was lowest",
+    )
+    arguments.add_argument("--heldout", default="heldout", help="split for that distance")
+    arguments.add_argument("--faces-judged", type=int, default=1000, help="faces made for it")
     options = arguments.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -88,7 +99,28 @@ def main():
             predicted = unet(noisy, timesteps).sample
         return F.mse_loss(predicted.float(), schedule.get_velocity(clean, noise, timesteps))
 
-    average = train(unet, loss_of_step, options)
+    def frechet_to_heldout(average):
+        pipeline = LDMPipeline(vqvae=autoencoder, unet=average, scheduler=solver())
+        with torch.autocast(options.device, torch.bfloat16):
+            latents = sample_plain(pipeline, options.faces_judged, options.seed, progress=False)
+            faces = decode(pipeline, latents, progress=False)
+        return {"frechet": frechet_distance(features(torch.as_tensor(faces)), *heldout_moments)}
+
+    evaluate = keep_lowest = None
+    if options.classifier:
+        classifier = FaceClassifier.from_pretrained(options.classifier).float().eval()
+        classifier = classifier.to(options.device)
+
+        def features(images):
+            with torch.inference_mode():
+                parts = (to_unit_range(part).to(options.device) for part in images.split(250))
+                return torch.cat([classifier(pixels)[0] for pixels in parts]).cpu().numpy()
+
+        heldout = features(torch.as_tensor(read_faces(options.faces, options.heldout).images))
+        heldout_moments = heldout.mean(0), np.cov(heldout, rowvar=False)
+        evaluate, keep_lowest = frechet_to_heldout, "frechet"
+
+    average = train(unet, loss_of_step, options, evaluate, keep_lowest)
     pipeline = LDMPipeline(vqvae=autoencoder, unet=average, scheduler=solver())
     pipeline.to(torch.float16).save_pretrained(options.run / "generator")
 

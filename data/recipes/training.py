@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import os
 import time
 from pathlib import Path
@@ -44,7 +45,15 @@ def warmup_cosine(step, steps, warmup=200, floor=0.02):
     return min(1.0, (step + 1) / warmup) * max(floor, 0.5 * (1 + torch.cos(progress).item()))
 
 
-def train(model, loss_of_step, options, evaluate=None, checkpoint_seconds=120, log_every=100):
+def train(
+    model,
+    loss_of_step,
+    options,
+    evaluate=None,
+    keep_lowest=None,
+    checkpoint_seconds=120,
+    log_every=100,
+):
     """Run `options.steps` optimizer steps, resuming from the run folder's checkpoint if any.
 
     Parameters
@@ -57,6 +66,8 @@ def train(model, loss_of_step, options, evaluate=None, checkpoint_seconds=120, l
         What `parser` read.
     evaluate : callable, optional
         ``evaluate(average_model)`` returns a dict of numbers for the log.
+    keep_lowest : str, optional
+        One of those numbers: the moving average is returned as it was when this was lowest.
 
     Returns
     -------
@@ -65,6 +76,7 @@ def train(model, loss_of_step, options, evaluate=None, checkpoint_seconds=120, l
     """
     options.run.mkdir(parents=True, exist_ok=True)
     checkpoint_path, log_path = options.run / "checkpoint.pt", options.run / "log.jsonl"
+    best_path = options.run / "best.pt"
     optimizer = torch.optim.AdamW(
         model.parameters(), options.learning_rate, betas=(0.9, 0.99), weight_decay=0.01
     )
@@ -79,11 +91,8 @@ def train(model, loss_of_step, options, evaluate=None, checkpoint_seconds=120, l
         print(f"resuming at step {first}")
 
     def save(step):
-        # written beside and renamed: a kill leaves either the old checkpoint or the new one
         state = {"step": step, "model": model.state_dict(), "average": average.state_dict()}
-        state["optimizer"] = optimizer.state_dict()
-        torch.save(state, checkpoint_path.with_suffix(".tmp"))
-        os.replace(checkpoint_path.with_suffix(".tmp"), checkpoint_path)
+        save_whole({**state, "optimizer": optimizer.state_dict()}, checkpoint_path)
 
     started = saved = time.time()
     losses = []
@@ -105,13 +114,29 @@ def train(model, loss_of_step, options, evaluate=None, checkpoint_seconds=120, l
             losses = []
             if evaluate and ((step + 1) % (10 * log_every) == 0 or last):
                 row |= evaluate(average.module.eval())
+                if keep_lowest and row[keep_lowest] < lowest_in(log_path, keep_lowest):
+                    save_whole(average.module.state_dict(), best_path)
             with log_path.open("a") as log:
                 log.write(json.dumps(row) + "\n")
             bar.set_postfix(loss=f"{row['loss']:.4f}")
         if time.time() - saved > checkpoint_seconds or last:
             save(step + 1)
             saved = time.time()
+    if keep_lowest:
+        average.module.load_state_dict(torch.load(best_path, weights_only=True))
     return average.module.eval()
+
+
+def save_whole(state, path):
+    """Written beside and renamed: a kill leaves either the old file or the new one."""
+    torch.save(state, path.with_suffix(".tmp"))
+    os.replace(path.with_suffix(".tmp"), path)
+
+
+def lowest_in(log_path, name):
+    """The lowest value so far of one of the numbers in a training log."""
+    lines = log_path.read_text().splitlines() if log_path.exists() else []
+    return min((json.loads(line).get(name, math.inf) for line in lines), default=math.inf)
 
 
 def _ema(averages, currents, n_averaged):

@@ -1,0 +1,270 @@
+"""Load: a world around anybody's generator and classifier."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import DiffusionPipeline
+
+from fairgen_utils.fairness import check_labels
+from fairgen_utils.generate import check_pipeline, decode, latent_shape, sample_plain
+from fairgen_utils.quality import balanced_moments
+from fairgen_utils.worlds import Predictions, World, quiet_diffusers
+
+# what is left of the signal's variance where the course's own worlds start denoising
+SIGNAL = 0.3
+
+
+@dataclass
+class OwnWorld(World):
+    """A world whose generator, classifier and faces are the reader's. Made by `own_world`.
+
+    Attributes beside those of `World`
+    ----------------------------------
+    features : callable or None
+    labelled : tuple (images, labels) or None
+    pool_size : int
+    seed : int
+        Of the pool.
+    pool : tuple (latents, labels) or None
+        None until `latents` makes it.
+    """
+
+    features: Callable | None
+    labelled: tuple | None
+    pool_size: int
+    seed: int
+    pool: tuple | None = None
+
+    def classify(self, images, batch_size=250, progress=False):
+        """Labels, probabilities and features of faces, by the reader's own callables."""
+        images = np.asarray(images)
+        if images.ndim != 4 or images.dtype != np.uint8 or not len(images):
+            raise ValueError(
+                f"images: found {images.dtype} of shape {images.shape}; "
+                "give uint8, shape (n, height, width, 3)"
+            )
+        features, probabilities = [], {name: [] for name in self.attributes}
+        for start in range(0, len(images), batch_size):
+            batch = images[start : start + batch_size]
+            found = self.classifier(batch)
+            for name, groups in self.attributes.items():
+                probabilities[name].append(_check_scores(found, name, len(batch), len(groups)))
+            features.append(
+                np.zeros((len(batch), 0)) if self.features is None else self.features(batch)
+            )
+        probabilities = {name: np.concatenate(parts) for name, parts in probabilities.items()}
+        labels = {name: values.argmax(1) for name, values in probabilities.items()}
+        features = np.concatenate(features)
+        if features.ndim != 2 or len(features) != len(images):
+            raise ValueError(
+                f"features: found shape {features.shape} for {len(images)} faces; "
+                "return one row each"
+            )
+        return Predictions(labels, probabilities, features.astype(np.float32))
+
+    def training_shares(self, attribute):
+        """Unknown, unless the reader's labelled faces happen to be the training set's sample."""
+        raise ValueError(
+            f"attribute: nobody has told this world what the faces that {self.name} was trained on "
+            "are like; compare with shares of your own"
+        )
+
+    @cached_property
+    def _labelled_predictions(self):
+        return self.classify(self.labelled[0])
+
+    def confusion(self, attribute):
+        """P(predicted | true) on the labelled faces; the identity where none were given."""
+        if self.labelled is None:
+            return np.eye(len(self.groups(attribute)))
+        return super().confusion(attribute)
+
+    def reference(self):
+        """Features of the labelled faces, every group of the target weighted alike."""
+        if self.labelled is None or self.features is None:
+            raise ValueError(
+                "reference: quality is a distance between features of generated and of real faces; "
+                "pass labelled= and features= to own_world"
+            )
+        features = self._labelled_predictions.features
+        mean, covariance = balanced_moments(features, self.joint(self.labelled[1], self.target))
+        return {"mean": mean, "covariance": covariance, "n": len(features), "features": features}
+
+    def latents(self):
+        """Latents of plainly generated faces, made at the first call, and the classifier's labels.
+
+        Returns
+        -------
+        latents : ndarray, shape (n, channels, height, width), float16
+        labels : dict of str to ndarray, shape (n,), int64
+        """
+        if self.pool is None:
+            latents = sample_plain(
+                self.pipeline, self.pool_size, self.seed, self.num_inference_steps
+            ).astype(np.float16)
+            self.set_pool(latents, self.classify(decode(self.pipeline, latents)).labels)
+        return self.pool
+
+    def set_pool(self, latents, labels):
+        """Localize attributes in latents made elsewhere: by other processes, or from photographs.
+
+        Parameters
+        ----------
+        latents : ndarray, shape (n, channels, height, width)
+        labels : dict of str to ndarray of int, shape (n,)
+        """
+        if np.shape(latents)[1:] != latent_shape(self.pipeline):
+            raise ValueError(
+                f"latents: found shape {np.shape(latents)}; "
+                f"this generator's are (n, {latent_shape(self.pipeline)})"
+            )
+        _check_labelled((latents, labels), self.attributes)
+        self.pool = latents, labels
+
+    def _true_and_predicted(self):
+        return self.labelled[1], self._labelled_predictions.labels
+
+
+def own_world(
+    generator,
+    classifier,
+    attributes,
+    *,
+    target=None,
+    labelled=None,
+    features=None,
+    timestep=None,
+    num_inference_steps=50,
+    pool_size=2000,
+    seed=0,
+    name="own",
+    device="cpu",
+    dtype=torch.float32,
+):
+    """Put a generator and a classifier of your own where the course has its worlds.
+
+    Everything then works as on a shipped world: ``generate``, ``localized_mixture``,
+    ``pilot_weights``, ``audit_fairness``.
+
+    Parameters
+    ----------
+    generator : diffusers.DiffusionPipeline, or path or hub id of one
+        Unconditional, with a ``unet`` and, in latent space, a ``vqvae`` or ``vae``. Any size; a
+        scheduler that predicts noise, velocity or the clean sample.
+    classifier : callable
+        ``classifier(images)``, uint8 of shape (n, height, width, 3), returns a dict: for every
+        attribute its groups' probabilities, shape (n, n_groups).
+    attributes : dict of str to sequence of str
+        The groups of every attribute, in the order of the probabilities.
+    target : str, optional
+        Attributes to even out jointly, joined by commas. All of them when omitted.
+    labelled : tuple (images, labels), optional
+        Real faces that the classifier was not trained on, every group among them, with a dict of
+        true labels. They tell the classifier's errors, which shares are then corrected for, and
+        what good faces look like. Without them, shares stay as the classifier sees them.
+    features : callable, optional
+        ``features(images)``, shape (n, n_features), for the Frechet distance.
+    timestep : int, optional
+        Where localized denoising starts. When omitted, where 0.3 of a latent's variance is
+        signal: a guess from the course's worlds. Try others: the window differs by model.
+    num_inference_steps : int
+    pool_size : int
+        Generated faces in which attributes are localized.
+    seed : int
+        Of that pool.
+    name : str
+    device, dtype
+        Of the generator.
+
+    Returns
+    -------
+    OwnWorld
+
+    Raises
+    ------
+    OSError
+        If `generator` is a path or hub id that cannot be loaded.
+    ValueError
+        If the pipeline is of a kind that the mixtures do not fit, or another argument is amiss.
+    """
+    if isinstance(generator, (str, Path)):
+        generator = _load(generator)
+    check_pipeline(generator)
+    with quiet_diffusers():
+        pipeline = generator.to(device, dtype)
+    attributes = {key: tuple(groups) for key, groups in attributes.items()}
+    if not attributes or min(map(len, attributes.values())) < 2:
+        raise ValueError(f"attributes: found {attributes}; name two groups or more for each")
+    if not callable(classifier):
+        raise ValueError(f"classifier: found {type(classifier).__name__}; give a callable")
+    if pool_size < 2:
+        raise ValueError(f"pool_size: found {pool_size}; ask for 2 faces or more")
+    if timestep is None:
+        timestep = int((pipeline.scheduler.alphas_cumprod - SIGNAL).abs().argmin())
+    world = OwnWorld(
+        name=name,
+        folder=None,
+        attributes=attributes,
+        cell_attributes=tuple(attributes),
+        train_counts=None,
+        pipeline=pipeline,
+        classifier=classifier,
+        target=target or ",".join(attributes),
+        timestep=timestep,
+        num_inference_steps=num_inference_steps,
+        features=features,
+        labelled=None if labelled is None else _check_labelled(labelled, attributes),
+        pool_size=pool_size,
+        seed=seed,
+    )
+    world.names(world.target)
+    if labelled is None:
+        warnings.warn(
+            "labelled: no labelled faces, so the classifier's errors are unknown and no share is "
+            "corrected for them",
+            stacklevel=2,
+        )
+    return world
+
+
+def _load(path):
+    try:
+        with quiet_diffusers():
+            return DiffusionPipeline.from_pretrained(path, low_cpu_mem_usage=False)
+    except (OSError, ValueError) as error:
+        raise OSError(
+            f"generator: {path} is neither a folder with a diffusers pipeline nor, from here, a "
+            f"hub id that can be fetched ({str(error).splitlines()[0]})"
+        ) from error
+
+
+def _check_labelled(labelled, attributes):
+    images, labels = labelled
+    images = np.asarray(images)
+    missing = [name for name in attributes if name not in labels]
+    if missing:
+        raise ValueError(f"labelled: no labels for {missing}; found {list(labels)}")
+    for name, groups in attributes.items():
+        if len(check_labels(labels[name], len(groups), f"labelled {name}")) != len(images):
+            raise ValueError(f"labelled: {len(labels[name])} {name} labels, {len(images)} images")
+    return images, {name: np.asarray(labels[name]) for name in attributes}
+
+
+def _check_scores(found, name, n, n_groups):
+    if not isinstance(found, dict) or name not in found:
+        kind = list(found) if isinstance(found, dict) else type(found).__name__
+        raise ValueError(f"classifier: returned {kind}; return a dict with {name!r} in it")
+    scores = np.asarray(found[name], np.float32)
+    if scores.shape != (n, n_groups):
+        raise ValueError(
+            f"classifier: {name} has shape {scores.shape}; return ({n}, {n_groups}), "
+            "a probability for each group"
+        )
+    if not np.isfinite(scores).all() or (scores < 0).any() or abs(scores.sum(1) - 1).max() > 1e-3:
+        raise ValueError(f"classifier: {name} are no probabilities: rows must sum to one")
+    return scores
