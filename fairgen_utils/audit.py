@@ -89,20 +89,50 @@ def pilot_weights(
     promises too much. Here every component makes `per_component` faces at the timestep that will
     be used, the classifier labels them, and the weights are solved on *that* table.
 
+    Parameters
+    ----------
+    world : World
+    mixture : LatentMixture
+    attribute : str, or list of str
+        Several goals at once are a list: ``["gender,race", "age"]`` wants gender and race even
+        jointly, and age, whoever has it.
+    target : array_like, shape (n_groups,), or list of them
+    per_component : int
+    seed : int
+    timestep : int, optional
+
     Returns
     -------
     weights : ndarray, shape (n_components,)
-    table : ndarray, shape (n_components, n_groups)
+    table : ndarray, shape (n_components, n_groups), or list of them
         Counts of the pilot.
     pilot : Sample
         Never judge a method on these faces: its weights were fitted to them.
     """
-    k, n_groups = len(mixture.weights_), len(world.groups(attribute))
+    k = len(mixture.weights_)
     uniform = np.full(k, 1 / k)
     pilot = generate(world, k * per_component, seed, mixture, uniform, timestep, progress)
-    labels = world.joint(pilot.predictions.labels, attribute)
-    table = component_table(pilot.components, labels, k, n_groups)
-    return solve_weights(table, target, world.confusion(attribute)), table, pilot
+    goals = [attribute] if isinstance(attribute, str) else attribute
+    tables = [
+        component_table(
+            pilot.components, world.joint(pilot.predictions.labels, a), k, len(world.groups(a))
+        )
+        for a in goals
+    ]
+    confusions = [world.confusion(a) for a in goals]
+    if isinstance(attribute, str):
+        return solve_weights(tables[0], target, confusions[0]), tables[0], pilot
+    return solve_weights(tables, list(target), confusions), tables, pilot
+
+
+def own_group_rate(world, mixture, sample, attribute):
+    """Share of faces that end in the group their component stands for.
+
+    Beside it belongs the rate at which the classifier recognises *real* faces of each group, the
+    mean diagonal of its confusion matrix: a generator need not, and should not, do better.
+    """
+    labels = world.joint(sample.predictions.labels, attribute)
+    return float((labels == mixture.cells_[sample.components]).mean())
 
 
 def reject(world, predictions, attribute, target, n, seed):
@@ -205,3 +235,29 @@ def audit_quality(world, predictions, seed=0):
         kid = kernel_distance(predictions.features, reference["features"], seed)
     ffd = frechet_distance(predictions.features, reference["mean"], reference["covariance"])
     return {"ffd": ffd, "kid": kid}
+
+
+def audit_groups(world, predictions, attribute, n):
+    """Frechet distance of each group's faces to the reference faces of that same group.
+
+    A method could be even by making one group's faces badly; this would show it.
+
+    Parameters
+    ----------
+    n : int
+        Faces taken of each group, the first ones. The distance depends on it: compare methods at
+        the same n only.
+
+    Returns
+    -------
+    dict of str to float
+        By group; NaN where there are fewer than `n` faces.
+    """
+    labels = world.joint(predictions.labels, attribute)
+    moments = world.group_moments(attribute)
+    found = {}
+    for g, group in enumerate(world.groups(attribute)):
+        features = predictions.features[labels == g][:n]
+        enough = len(features) == n
+        found[group] = frechet_distance(features, *moments[g]) if enough else float("nan")
+    return found

@@ -144,13 +144,14 @@ def read_heads(folder, split):
     return Faces(images, labels, HEADS_ATTRIBUTES)
 
 
-def read_utkface(path, split, heldout_percent=10, size=IMAGE_SIZE):
+def read_utkface(path, split, heldout_percent=10, size=IMAGE_SIZE, others=False):
     """Read the labelled adults of UTKFace from its zip archive or folder.
 
-    Names that do not parse are reported and left out. Left out as well: faces under 18, the
-    residual group "Others", and exact pixel duplicates. A face belongs to the held-out split when
-    the SHA-256 of its file name, modulo 100, is below `heldout_percent`, unless the same file is in
-    training under another name: no training run can see a held-out face by accident.
+    Names that do not parse are reported and left out. Left out as well: faces under 18, exact
+    pixel duplicates and, unless asked for, the residual group "Others". A face belongs to the
+    held-out split when the SHA-256 of its file name, modulo 100, is below `heldout_percent`, unless
+    the same file is in training under another name: no training run can see a held-out face by
+    accident.
 
     Parameters
     ----------
@@ -161,6 +162,8 @@ def read_utkface(path, split, heldout_percent=10, size=IMAGE_SIZE):
     heldout_percent : int, in [0, 100]
     size : int
         Height and width that pictures are resized to, antialiased.
+    others : bool
+        Keep "Others" as a fifth group of race.
 
     Returns
     -------
@@ -198,7 +201,7 @@ def read_utkface(path, split, heldout_percent=10, size=IMAGE_SIZE):
                 f"{', '.join(bad[:5])}{' ...' if len(bad) > 5 else ''}",
                 stacklevel=2,
             )
-        rows = rows[(rows["age"] >= 18) & (rows["race"] < 4)]
+        rows = rows[(rows["age"] >= 18) & (rows["race"] < (5 if others else 4))]
         heldout = rows["file"].map(_name_hash) % 100 < heldout_percent
         if split == "heldout":
             # UTKFace holds some photographs twice, under names that fall on both sides
@@ -217,7 +220,10 @@ def read_utkface(path, split, heldout_percent=10, size=IMAGE_SIZE):
         "race": rows["race"].to_numpy(np.int64),
         "age": np.digitize(rows["age"].to_numpy(), (35, 60)).astype(np.int64),
     }
-    return Faces(images, labels, UTKFACE_ATTRIBUTES)
+    attributes = dict(UTKFACE_ATTRIBUTES)
+    if others:
+        attributes["race"] = (*attributes["race"], "Others")
+    return Faces(images, labels, attributes)
 
 
 def read_fairface(path, split, size=IMAGE_SIZE):

@@ -773,6 +773,82 @@ def check_faces_to_plan(faces_to_plan):
     _check_function("9.3", faces_to_plan, (0.05, 0.9, 0.1), diagnose)
 
 
+# --- 10. Bigger models --------------------------------------------------------------------------
+
+
+def check_covariance_gigabytes(covariance_gigabytes):
+    """Exercise 10.1: `covariance_gigabytes(shape)` of one full covariance in float32."""
+
+    def diagnose(call):
+        shape = (3, 64, 64)
+        found, features = call(shape), np.prod(shape)
+        mistakes = {
+            "that is one latent; a covariance has a row and a column for each value.": (
+                4 * features / 1e9
+            ),
+            "that is how many numbers; each takes four bytes.": features**2 / 1e9,
+            "float32 takes four bytes, not eight.": 8 * features**2 / 1e9,
+            "a gigabyte is 10^9 bytes.": 4 * features**2 / 1e6,
+            "a latent has channels, too.": 4 * (64 * 64) ** 2 / 1e9,
+        }
+        for words, wrong in mistakes.items():
+            if np.isclose(found, wrong):
+                return words
+        if not np.isclose(found, 4 * features**2 / 1e9, rtol=0.1):
+            return f"for shape {shape} it gives {found:.3g}."
+
+    _check_function("10.1", covariance_gigabytes, ((16, 8, 8),), diagnose)
+
+
+def check_detail_left(detail_left):
+    """Exercise 10.2: `detail_left(x, block)`, what block means leave of pictures."""
+
+    def diagnose(call):
+        x = np.random.default_rng(0).standard_normal((3, 2, 8, 8))
+        found = np.asarray(call(x, 4))
+        if found.shape != x.shape:
+            return f"it has shape {found.shape}; as much is left as there was: {x.shape}."
+        means = x.reshape(3, 2, 2, 4, 2, 4).mean((3, 5)).repeat(4, 2).repeat(4, 3)
+        if np.allclose(found, means):
+            return "those are the means; what do they leave?"
+        if np.allclose(found, x - x.mean((2, 3), keepdims=True)):
+            return "every block has a mean of its own."
+        if np.allclose(found, means - x):
+            return "the sign is turned round."
+        if not np.allclose(found, x - means):
+            return "the mean of some block of what is left isn't zero, or too much is gone."
+
+    _check_function("10.2", detail_left, (np.ones((1, 1, 4, 4)), 2), diagnose)
+
+
+def check_shards_to_do(shards_to_do):
+    """Exercise 10.3: `shards_to_do(n_shards, rank, processes, done)`, a list of numbers."""
+
+    def diagnose(call):
+        plan = [list(call(10, rank, 3, {1, 5})) for rank in range(3)]
+        everything = sorted(shard for mine in plan for shard in mine)
+        if {1, 5} & set(everything):
+            return "a shard that is done is made again."
+        if len(set(everything)) < len(everything):
+            return f"shards {_twice(everything)} are made by two processes."
+        if everything != [0, 2, 3, 4, 6, 7, 8, 9]:
+            missing = sorted({0, 2, 3, 4, 6, 7, 8, 9} - set(everything))
+            return f"shards {missing} are made by nobody, or one is made that isn't there."
+        if max(map(len, plan)) - min(map(len, plan)) > 2:
+            return "one process has nearly all the work."
+        if [list(call(10, rank, 3, {1, 5, 0})) for rank in (1, 2)] != plan[1:]:
+            return (
+                "while the processes start, others finish shards: which are whose must not depend "
+                "on what is done, or two may take the same."
+            )
+
+    _check_function("10.3", shards_to_do, (4, 0, 2, set()), diagnose)
+
+
+def _twice(numbers):
+    return sorted({number for number in numbers if numbers.count(number) > 1})
+
+
 # --- 11. Limits and responsibility --------------------------------------------------------------
 
 CARD_ENTRIES = (

@@ -144,6 +144,37 @@ class LatentMixture(BaseEstimator):
         noisy.covariances_[:, diagonal, diagonal] += np.float32(1 - alpha_cumprod)
         return noisy
 
+    def overshoot(self, factor):
+        """The same mixture with its means moved away from their common mean.
+
+        Denoising pulls faces back toward what is common. Means moved outward beforehand, by
+        ``factor`` times their distance from the mean of all, make up for it. Too far, and groups
+        turn into caricatures of themselves: choose `factor` so that generated faces are
+        recognised as their group about as often as real faces are, and no more.
+
+        Parameters
+        ----------
+        factor : float, at least 0
+            0 changes nothing.
+
+        Returns
+        -------
+        LatentMixture
+
+        Notes
+        -----
+        Our own addition; the published method has no such step.
+        """
+        check_is_fitted(self)
+        if not (np.isfinite(factor) and factor >= 0):
+            raise ValueError(f"factor: found {factor}; give 0 or more")
+        moved = type(self)(**self.get_params())
+        moved.latent_shape_, moved.cells_ = self.latent_shape_, self.cells_
+        moved.weights_, moved.covariances_ = self.weights_, self.covariances_
+        common = self.weights_ @ self.means_
+        moved.means_ = (self.means_ + factor * (self.means_ - common)).astype(np.float32)
+        return moved
+
     def sample(self, n, seed, weights=None):
         """Draw latents, each from a component drawn with probability `weights`.
 
@@ -257,13 +288,16 @@ def solve_weights(table, target, confusion=None):
     variance of row k. With many faces per component the second term vanishes, and a feasible
     target is reached exactly; with few it spreads the weight over more components.
 
+    Several goals at once (gender by race, and age) are lists of tables, targets and confusion
+    matrices: the discrepancies are summed.
+
     Parameters
     ----------
-    table : array_like, shape (n_components, n_groups)
+    table : array_like, shape (n_components, n_groups), or list of them
         Counts, as `component_table` gives them. A component without faces gets weight zero.
-    target : array_like, shape (n_groups,)
+    target : array_like, shape (n_groups,), or list of them
         Wanted shares.
-    confusion : array_like, shape (n_groups, n_groups), optional
+    confusion : array_like, shape (n_groups, n_groups), or list of them, optional
         P(predicted | true) of the classifier that labelled the table's faces. The table is then
         steered to what that classifier would report of a generator exactly at the target.
 
@@ -278,6 +312,27 @@ def solve_weights(table, target, confusion=None):
         If the table is negative, not finite or empty, the target is no distribution over its
         groups, or the confusion matrix no such distribution for each of them.
     """
+    several = isinstance(table, list) and np.ndim(table[0]) == 2
+    goals = (table, target, confusion) if several else ([table], [target], [confusion])
+    tables, targets, confusions = goals
+    confusions = confusions or [None] * len(tables)
+    parts = [_goal(*goal) for goal in zip(tables, targets, confusions, strict=True)]
+    used = parts[0][0]
+    if any(not np.array_equal(part[0], used) for part in parts):
+        raise ValueError("table: several tables must count the same faces")
+    variances = sum(part[3] for part in parts)
+    # the heavy last row holds the weights to a sum of one, to about 1e-6
+    heavy = 1e3
+    rows = [part[1].T for part in parts]
+    system = np.vstack([*rows, np.diag(np.sqrt(variances)), heavy * np.ones(len(variances))])
+    wanted = np.concatenate([*(part[2] for part in parts), np.zeros(len(variances)), [heavy]])
+    weights = np.zeros(len(used))
+    weights[used] = nnls(system, wanted)[0]
+    return weights / weights.sum()
+
+
+def _goal(table, target, confusion):
+    """Of one table: which components have faces, their rows, wanted shares, variances."""
     table = np.asarray(table, float)
     if table.ndim != 2 or not np.isfinite(table).all() or (table < 0).any() or table.sum() == 0:
         raise ValueError(
@@ -295,14 +350,7 @@ def solve_weights(table, target, confusion=None):
     rows, counts = table[used] / counts[used, None], counts[used]
     # one imagined face per group keeps three lucky faces from counting as certainty
     smoothed = (table[used] + 1) / (counts + n_groups)[:, None]
-    variances = (1 - (smoothed**2).sum(1)) / counts
-    # the heavy last row holds the weights to a sum of one, to about 1e-6
-    heavy = 1e3
-    system = np.vstack([rows.T, np.diag(np.sqrt(variances)), heavy * np.ones(len(rows))])
-    wanted = np.concatenate([target, np.zeros(len(rows)), [heavy]])
-    weights = np.zeros(len(table))
-    weights[used] = nnls(system, wanted)[0]
-    return weights / weights.sum()
+    return used, rows, target, (1 - (smoothed**2).sum(1)) / counts
 
 
 def _flatten(latents):

@@ -12,7 +12,7 @@ from diffusers import DiffusionPipeline
 
 from fairgen_utils.fairness import check_labels
 from fairgen_utils.generate import check_pipeline, decode, latent_shape, sample_plain
-from fairgen_utils.quality import balanced_moments
+from fairgen_utils.quality import balanced_moments, moments
 from fairgen_utils.worlds import Predictions, World, quiet_diffusers
 
 # what is left of the signal's variance where the course's own worlds start denoising
@@ -94,6 +94,12 @@ class OwnWorld(World):
         features = self._labelled_predictions.features
         mean, covariance = balanced_moments(features, self.joint(self.labelled[1], self.target))
         return {"mean": mean, "covariance": covariance, "n": len(features), "features": features}
+
+    def group_moments(self, attribute):
+        """Mean and covariance of the labelled faces' features, group by group."""
+        features = self.reference()["features"]
+        labels = self.joint(self.labelled[1], attribute)
+        return [moments(features[labels == g]) for g in range(len(self.groups(attribute)))]
 
     def latents(self):
         """Latents of plainly generated faces, made at the first call, and the classifier's labels.
@@ -217,6 +223,7 @@ def own_world(
         target=target or ",".join(attributes),
         timestep=timestep,
         num_inference_steps=num_inference_steps,
+        overshoot=0.0,
         features=features,
         labelled=None if labelled is None else _check_labelled(labelled, attributes),
         pool_size=pool_size,

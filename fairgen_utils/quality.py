@@ -21,6 +21,17 @@ class _Features(nn.Module):
         return features
 
 
+def moments(features):
+    """Mean and covariance of features, in double precision: what `frechet_distance` compares with.
+
+    Parameters
+    ----------
+    features : array_like, shape (n, n_features)
+    """
+    features = np.asarray(features, np.float64)
+    return features.mean(0), np.cov(features, rowvar=False)
+
+
 def balanced_moments(features, cells):
     """Mean and covariance of features with every cell weighted alike: a balanced reference.
 

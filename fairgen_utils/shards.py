@@ -18,11 +18,13 @@ import importlib
 import io
 import json
 import os
+import time
 import zipfile
 from pathlib import Path
 
 import diffusers
 import numpy as np
+import pandas as pd
 import torch
 from accelerate import PartialState
 from PIL import Image
@@ -30,7 +32,13 @@ from tqdm import tqdm
 
 from fairgen_utils.audit import localized_mixture
 from fairgen_utils.demo import parse_target
-from fairgen_utils.generate import decode, sample_localized, sample_plain
+from fairgen_utils.generate import (
+    decode,
+    latent_shape,
+    sample_localized,
+    sample_plain,
+    start_timestep,
+)
 from fairgen_utils.localize import component_table, solve_weights
 from fairgen_utils.own_world import OwnWorld
 from fairgen_utils.worlds import World, load_world
@@ -169,6 +177,55 @@ def generate_sharded(
     weights = solve_weights(table, target, world.confusion(attribute))
     faces = shard_of(mixture, weights, FACES_SEED)
     return run_shards("faces", n, faces, folder, shard_size, state)
+
+
+def plan(world, n, components, per_component=60, timed=16):
+    """What a run will cost, from a few faces made here and now: before hours are spent.
+
+    Parameters
+    ----------
+    world : World or OwnWorld
+    n : int
+        Faces wanted.
+    components : int
+        Gaussians of the mixture, one for each attribute cell.
+    per_component : int
+        Pilot faces of each.
+    timed : int
+        Faces that are generated to take the time.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each job: ``faces``, network ``calls`` a face, ``hours`` for one process like
+        this one, and ``gigabytes`` of shards on disk.
+    """
+    steps, shape = world.num_inference_steps, latent_shape(world.pipeline)
+    timestep, index = start_timestep(world.pipeline, world.timestep, steps)
+    full = sample_plain(world.pipeline, timed, 0, steps, progress=False)  # warms up, too
+    started = time.perf_counter()
+    sample_plain(world.pipeline, timed, 0, steps, progress=False)
+    per_call = (time.perf_counter() - started) / timed / steps
+    started = time.perf_counter()
+    images = decode(world.pipeline, full, progress=False)
+    world.classify(images)
+    finish = (time.perf_counter() - started) / timed
+    jobs = {"pilot": (components * per_component, steps - index), "faces": (n, steps - index)}
+    if isinstance(world, OwnWorld):
+        jobs = {"pool": (world.pool_size, steps)} | jobs
+    rows = []
+    for job, (faces, calls) in jobs.items():
+        bytes_each = 2 * np.prod(shape) if job == "pool" else images[0].nbytes
+        rows.append(
+            {
+                "job": job,
+                "faces": faces,
+                "calls": calls,
+                "hours": faces * (calls * per_call + finish) / 3600,
+                "gigabytes": faces * bytes_each / 1e9,
+            }
+        )
+    return pd.DataFrame(rows).set_index("job")
 
 
 def merge(paths, out, attributes):

@@ -110,6 +110,15 @@ class LowFrequencyMixture(BaseEstimator):
         noisy.detail_variance_ = kept * self.detail_variance_ + (1 - kept)
         return noisy
 
+    def overshoot(self, factor):
+        """The same mixture with the means of its low frequencies moved outward, by `factor`."""
+        check_is_fitted(self)
+        moved = type(self)(**self.get_params())
+        moved.mixture_ = self.mixture_.overshoot(factor)
+        moved._copy_names(self.latent_shape_)
+        moved.detail_mean_, moved.detail_variance_ = self.detail_mean_, self.detail_variance_
+        return moved
+
     def sample(self, n, seed, weights=None):
         """Draw latents, each from a component drawn with probability `weights`.
 

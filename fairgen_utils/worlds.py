@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from fairgen_utils.classifier import FaceClassifier
 from fairgen_utils.fairness import joint_labels
+from fairgen_utils.quality import moments
 from fairgen_utils.uncertainty import confusion_rates
 
 
@@ -58,6 +59,8 @@ class World:
         Recommended start for localized sampling.
     num_inference_steps : int
         Recommended length of the full schedule.
+    overshoot : float
+        Recommended factor of `LatentMixture.overshoot`.
     """
 
     name: str
@@ -70,6 +73,7 @@ class World:
     target: str
     timestep: int
     num_inference_steps: int
+    overshoot: float
 
     def groups(self, attribute):
         """Group names of an attribute, or of several jointly ("gender,ancestry")."""
@@ -152,6 +156,26 @@ class World:
         keys = ("mean", "covariance", "n", "features")
         stored = self._load("reference.npz")
         return {key: stored[key] for key in keys if key in stored}
+
+    def group_moments(self, attribute):
+        """Mean and covariance of the reference faces' features, group by group.
+
+        Parameters
+        ----------
+        attribute : str
+            A single one.
+
+        Returns
+        -------
+        list of tuple (mean, covariance)
+        """
+        stored = self._load("reference.npz")
+        groups = len(self.groups(attribute))
+        if "features" in stored:
+            labels = self._by_attribute(stored["labels"])[attribute]
+            return [moments(stored["features"][labels == g]) for g in range(groups)]
+        means, covariances = stored[f"{attribute}_mean"], stored[f"{attribute}_covariance"]
+        return list(zip(means, covariances, strict=True))
 
     def latents(self):
         """Clean latents to localize attributes in, with the classifier's pseudo-labels.
@@ -249,6 +273,7 @@ def load_world(name, root=None, device="cpu", dtype=torch.float32):
         target=world["target"],
         timestep=world["timestep"],
         num_inference_steps=world["num_inference_steps"],
+        overshoot=world["overshoot"],
     )
 
 

@@ -4,13 +4,16 @@ import json
 
 import numpy as np
 import pytest
+from conftest import ATTRIBUTES
 
 from fairgen_utils import demo
 from fairgen_utils.audit import (
     audit_fairness,
+    audit_groups,
     audit_quality,
     generate,
     localized_mixture,
+    own_group_rate,
     pilot_weights,
     posterior_shares,
     reject,
@@ -169,3 +172,34 @@ def test_the_demo_refuses_in_one_line_and_writes_nothing(
     assert stopped.value.code == 2
     assert said in message and message.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_a_pilot_serves_several_goals(world):
+    mixture = localized_mixture(world, "gender,ancestry")
+    goals, targets = ["gender", "ancestry"], [np.full(2, 1 / 2), np.full(3, 1 / 3)]
+    weights, tables, pilot = pilot_weights(world, mixture, goals, targets, 3, 0, progress=False)
+    assert [table.shape for table in tables] == [(6, 2), (6, 3)]
+    assert all(table.sum() == len(pilot) == 18 for table in tables)
+    assert weights.sum() == pytest.approx(1) and (weights >= 0).all()
+
+
+def test_own_group_rate_counts_faces_that_end_where_they_began(world):
+    mixture = localized_mixture(world, "gender")
+    sample = generate(world, 4, 0, mixture, progress=False)
+    sample.components = np.array([0, 0, 1, 1])
+    sample.predictions.labels["gender"] = np.array([0, 1, 1, 1])
+    assert own_group_rate(world, mixture, sample, "gender") == 0.75
+
+
+def test_groups_are_compared_with_their_own_reference_at_equal_numbers(world):
+    stored = world.reference()["features"].astype(float)
+    labels = world._by_attribute(world._load("reference.npz")["labels"])
+    predictions = Predictions(labels, {}, stored)
+    smallest = int(np.bincount(labels["gender"]).min())
+    distances = audit_groups(world, predictions, "gender", smallest)
+    assert list(distances) == list(ATTRIBUTES["gender"])
+    # the reference against itself: zero but for rounding of an ill-conditioned root
+    assert max(distances.values()) < 1
+    swapped = Predictions(labels | {"gender": 1 - labels["gender"]}, {}, stored)
+    assert min(audit_groups(world, swapped, "gender", smallest).values()) > 5
+    assert np.isnan(list(audit_groups(world, predictions, "gender", 10_000).values())).all()

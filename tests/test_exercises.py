@@ -50,6 +50,25 @@ def faces_to_plan(half, recall, false):
     return (1.96 / half) ** 2 * 0.25 / (recall - false) ** 2
 
 
+def gigabytes(shape):
+    return 4 * np.prod(shape) ** 2 / 1e9
+
+
+def block_means(x, block):
+    n, c, h, w = x.shape
+    means = x.reshape(n, c, h // block, block, w // block, block).mean((3, 5))
+    return means.repeat(block, 2).repeat(block, 3)
+
+
+def shards(n_shards, rank, processes, done):
+    return [shard for shard in range(rank, n_shards, processes) if shard not in done]
+
+
+def late_shards(n_shards, rank, processes, done):
+    """Which are whose depends on what is done when a process looks."""
+    return [shard for shard in range(n_shards) if shard not in done][rank::processes]
+
+
 def empirical_fd(labels, k):
     return np.linalg.norm(np.bincount(labels, minlength=k) / len(labels) - 1 / k)
 
@@ -197,6 +216,37 @@ CASES = {
             (lambda half, recall, false: faces_to_plan(half, recall, false) ** 0.5, "square"),
             (lambda half, recall, false: 3000, "too few"),
             (lambda half, recall, false: 7000, "more than"),
+        ],
+    ),
+    "covariance_gigabytes": (
+        gigabytes,
+        [
+            (lambda shape: 4 * np.prod(shape) / 1e9, "one latent"),
+            (lambda shape: np.prod(shape) ** 2 / 1e9, "four bytes"),
+            (lambda shape: 2 * gigabytes(shape), "not eight"),
+            (lambda shape: 1000 * gigabytes(shape), "10^9"),
+            (lambda shape: gigabytes(shape[1:]), "channels"),
+            (lambda shape: 3.0, "it gives"),
+        ],
+    ),
+    "detail_left": (
+        lambda x, block: x - block_means(x, block),
+        [
+            (block_means, "those are the means"),
+            (lambda x, block: block_means(x, block) - x, "sign"),
+            (lambda x, block: x - x.mean((2, 3), keepdims=True), "of its own"),
+            (lambda x, block: x[:, :, ::block], "shape"),
+            (lambda x, block: 0 * x, "isn't zero, or too much"),
+        ],
+    ),
+    "shards_to_do": (
+        shards,
+        [
+            (lambda n, rank, processes, done: range(rank, n, processes), "made again"),
+            (lambda n, rank, processes, done: shards(n, 0, 1, done), "two processes"),
+            (lambda n, rank, processes, done: shards(n - 2, rank, processes, done), "nobody"),
+            (lambda n, rank, p, done: shards(n, 0, 1, done) if rank == 0 else [], "nearly all"),
+            (late_shards, "depend"),
         ],
     ),
     "promised_fd": (lambda rng: 0.001, [(lambda rng: 0.27, "truth"), (lambda rng: 0.1, "less")]),

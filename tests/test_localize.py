@@ -455,3 +455,66 @@ REFUSALS = [
 def test_bad_input_is_refused_by_name(argument, call):
     with pytest.raises(ValueError, match=f"^{argument}"):
         call()
+
+
+# Overshoot
+
+
+def two_cells(seed=0):
+    rng = np.random.default_rng(seed)
+    cells = np.repeat([0, 1], [300, 100])
+    return rng.standard_normal((400, 3)) + np.where(cells, 2, -2)[:, None], cells
+
+
+def test_overshoot_moves_means_away_from_their_common_mean_and_nothing_else():
+    latents, cells = two_cells()
+    mixture = LatentMixture().fit(latents, cells)
+    moved = mixture.overshoot(0.5)
+    common = latents.mean(0)  # weights are the shares of the cells
+    np.testing.assert_allclose(moved.means_ - common, 1.5 * (mixture.means_ - common), atol=1e-5)
+    np.testing.assert_allclose(moved.weights_ @ moved.means_, common, atol=1e-5)
+    np.testing.assert_array_equal(moved.covariances_, mixture.covariances_)
+    np.testing.assert_array_equal(mixture.overshoot(0).means_, mixture.means_)
+
+
+def test_overshoot_and_noise_can_be_had_in_either_order():
+    mixture = LatentMixture().fit(*two_cells())
+    one, other = mixture.overshoot(0.7).push_forward(0.3), mixture.push_forward(0.3).overshoot(0.7)
+    np.testing.assert_allclose(one.means_, other.means_, atol=1e-5)
+
+
+@pytest.mark.parametrize("factor", [-0.1, np.nan, np.inf])
+def test_a_factor_that_is_none_is_refused(factor):
+    with pytest.raises(ValueError, match="^factor"):
+        LatentMixture().fit(*two_cells()).overshoot(factor)
+
+
+# Several goals at once
+
+# four components, one for each of gender x age; faces stay where they began
+TABLES = [np.repeat(np.eye(2), 2, axis=0) * 500, np.tile(np.eye(2), (2, 1)) * 500]
+
+
+def test_several_goals_are_met_together():
+    weights = solve_weights(TABLES, [[0.5, 0.5], [0.2, 0.8]])
+    np.testing.assert_allclose(weights @ TABLES[0] / 500, [0.5, 0.5], atol=0.01)
+    np.testing.assert_allclose(weights @ TABLES[1] / 500, [0.2, 0.8], atol=0.01)
+
+
+def test_one_goal_is_a_list_of_one():
+    table = np.array([[30, 10], [5, 40], [12, 12]])
+    np.testing.assert_allclose(
+        solve_weights([table], [[0.3, 0.7]]), solve_weights(table, [0.3, 0.7])
+    )
+
+
+def test_goals_are_corrected_each_by_its_own_confusion():
+    confusion = np.array([[0.9, 0.1], [0.3, 0.7]])
+    weights = solve_weights(TABLES, [[0.5, 0.5], [0.5, 0.5]], [np.eye(2), confusion])
+    np.testing.assert_allclose(weights @ TABLES[0] / 500, [0.5, 0.5], atol=0.01)
+    np.testing.assert_allclose(weights @ TABLES[1] / 500, [0.6, 0.4], atol=0.01)
+
+
+def test_goals_counted_on_different_faces_are_refused():
+    with pytest.raises(ValueError, match="^table: several"):
+        solve_weights([np.eye(2), np.array([[1, 0], [0, 0]])], [[0.5, 0.5]] * 2)

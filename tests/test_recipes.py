@@ -49,6 +49,41 @@ def test_a_killed_training_resumes_to_exactly_the_weights_of_an_unbroken_one(tmp
     assert "resuming at step 7" in capsys.readouterr().out
 
 
+def keep_lowest(folder, numbers, steps):
+    """Train for some steps, judged at every tenth by the next of `numbers`."""
+    from training import train
+
+    options = argparse.Namespace(run=folder, steps=steps, learning_rate=0.1, device="cpu")
+    torch.manual_seed(0)
+    model = torch.nn.Linear(1, 1)
+    judged = []
+
+    def evaluate(average):
+        judged.append(average.weight.item())
+        return {"frechet": numbers.pop(0)}
+
+    kept = train(
+        model,
+        lambda step: (model.weight - step) ** 2,
+        options,
+        evaluate,
+        keep_lowest="frechet",
+        checkpoint_seconds=-1,
+        log_every=1,
+    )
+    return kept.weight.item(), judged
+
+
+def test_the_weights_that_were_judged_best_are_kept_even_over_a_restart(tmp_path):
+    kept, judged = keep_lowest(tmp_path, [5.0, 2.0, 3.0], 30)
+    assert kept == judged[1]
+    # resumed: worse than the best of before, then as good; the earlier stays
+    again, later = keep_lowest(tmp_path, [4.0, 2.0], 50)
+    assert again == kept and len(later) == 2
+    best, _ = keep_lowest(tmp_path, [1.0], 60)
+    assert best != kept
+
+
 def test_batches_depend_on_seed_and_step_alone():
     from training import batch_indices
 

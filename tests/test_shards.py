@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from tiny_world import ATTRIBUTES, make_world
 
-from fairgen_utils.shards import generate_sharded, join, main, merge
+from fairgen_utils.shards import generate_sharded, join, main, merge, plan
 
 HERE = Path(__file__).parent
 RUN = ["-m", "fairgen_utils.shards", "--world", "tiny_world:make_world", "--shard-size", "20"]
@@ -120,6 +120,19 @@ def test_settings_say_how_the_faces_were_made(unbroken):
     settings = json.loads((unbroken / "settings.json").read_text())
     assert settings["attribute"] == "tone" and settings["seed"] == 0
     assert {"torch", "diffusers", "timestep", "num_inference_steps"} <= set(settings)
+
+
+def test_a_plan_counts_faces_calls_and_bytes():
+    world = make_world(pool_size=500)
+    costs = plan(world, n=1000, components=2, per_component=30)
+    assert costs["faces"].to_dict() == {"pool": 500, "pilot": 60, "faces": 1000}
+    # the pool takes the whole schedule; what starts at three tenths of signal, about a third of it
+    assert costs.loc["pool", "calls"] == 100
+    assert 20 < costs.loc["faces", "calls"] == costs.loc["pilot", "calls"] < 50
+    assert costs.loc["faces", "gigabytes"] == pytest.approx(1000 * 16 * 16 * 3 / 1e9)
+    per_face = costs["hours"] / costs["faces"]
+    assert per_face["faces"] == pytest.approx(per_face["pilot"])
+    assert 0 < per_face["faces"] < per_face["pool"]
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,20 @@ from diffusers import DiffusionPipeline
 from fairgen_utils.classifier import FaceClassifier
 from fairgen_utils.datasets import read_faces
 from fairgen_utils.generate import decode, encode, sample_plain
-from fairgen_utils.quality import balanced_moments
+from fairgen_utils.quality import balanced_moments, moments
 from fairgen_utils.worlds import World
+
+# tables of data/results with rows about a world that a new build makes void
+MEASURED = (
+    "fairness",
+    "shares",
+    "timesteps",
+    "overshoot",
+    "groups",
+    "components",
+    "speed",
+    "memorization",
+)
 
 
 def columns(labels):
@@ -49,7 +61,7 @@ def forget_origin(folder):
 
 def forget_measurements(name, results):
     """Drop what was measured on an earlier build of the world."""
-    for file in ("fairness", "shares", "timesteps", "components", "speed", "memorization"):
+    for file in MEASURED:
         path = results / f"{file}.csv"
         if path.exists():
             table = pd.read_csv(path)
@@ -69,6 +81,9 @@ def main():
     arguments.add_argument("--cells", nargs="+", default=["gender", "race", "age"])
     arguments.add_argument("--target", default="gender,race", help="evened out by default")
     arguments.add_argument("--timestep", type=int, default=528)
+    arguments.add_argument(
+        "--overshoot", type=float, default=0.0, help="see overshoot.csv of measure_worlds.py"
+    )
     arguments.add_argument("--num-inference-steps", type=int, default=15)
     arguments.add_argument(
         "--photographs",
@@ -113,6 +128,7 @@ def main():
         target=options.target,
         timestep=options.timestep,
         num_inference_steps=options.num_inference_steps,
+        overshoot=options.overshoot,
     )
 
     if options.photographs:
@@ -140,6 +156,15 @@ def main():
     }
     if not options.photographs:
         reference["features"] = predicted.features.astype(np.float16)
+    else:
+        for name in options.cells:
+            of_groups = [
+                moments(predicted.features[heldout.labels[name] == group])
+                for group in range(len(train.attributes[name]))
+            ]
+            means, covariances = (np.array(part) for part in zip(*of_groups, strict=True))
+            reference[f"{name}_mean"] = means
+            reference[f"{name}_covariance"] = covariances.astype(np.float32)
     np.savez_compressed(options.out / "reference.npz", **reference)
 
     files = [f"{n}.{kind}" for n in ("train", "reference") for kind in ("zip", "csv")]
@@ -158,6 +183,7 @@ def main():
         "target": options.target,
         "timestep": options.timestep,
         "num_inference_steps": options.num_inference_steps,
+        "overshoot": options.overshoot,
         "sha256": {
             f: hashlib.sha256((options.out / f).read_bytes()).hexdigest() for f in files
         },

@@ -2,7 +2,9 @@
 
 Writes data/results/fairness.csv (a row per world, method, attribute and seed), shares.csv
 (shares and amplification per group), timesteps.csv (the localization window), components.csv
-(how many components, found or localized) and speed.csv (seconds per mixture, faces per second).
+(how many components, found or localized), overshoot.csv (how far outward to move the means),
+groups.csv (distance of each group to its own reference) and speed.csv (seconds per mixture, faces
+per second).
 Each method and seed is written as soon as it is measured; a killed run picks up where it stopped.
 Delete rows to measure them again.
 """
@@ -17,9 +19,11 @@ import torch
 
 from fairgen_utils.audit import (
     audit_fairness,
+    audit_groups,
     audit_quality,
     generate,
     localized_mixture,
+    own_group_rate,
     pilot_weights,
     posterior_shares,
     reject,
@@ -37,12 +41,25 @@ TIMESTEPS = (200, 330, 460, 600, 730, 860)
 # components in all where they are found, in each cell where they are localized
 COMPONENTS = {"found": (8, 16, 32, 64), "localized": (1, 2, 4)}
 ABLATION_PILOT_FACES = 1800
+OVERSHOOTS = (0.0, 0.4, 0.8, 1.2)
+GROUP_FACES = 250  # of each group, for the distance to its own reference
 
 
 def attributes_of(world):
     """The single cell attributes, the first two jointly, and the world's target."""
     names = world.cell_attributes
     return list(dict.fromkeys([*names, ",".join(names[:2]), world.target]))
+
+
+def even(world, attribute):
+    """The uniform target of an attribute."""
+    groups = len(world.groups(attribute))
+    return np.full(groups, 1 / groups)
+
+
+def left_out(world):
+    """Cell attributes that are no part of the world's target."""
+    return [name for name in world.cell_attributes if name not in world.target.split(",")]
 
 
 def subset(predictions, kept):
@@ -85,24 +102,44 @@ class Ladder:
     much another pilot would have changed the weights.
     """
 
-    methods = ("plain", "localized_pilot", "localized", "uniform", "table", "pilot", "rejection")
+    methods = (
+        "plain",
+        "localized_pilot",
+        "overshoot",
+        "goals",
+        "localized",
+        "uniform",
+        "table",
+        "pilot",
+        "rejection",
+    )
 
     def __init__(self, world, n):
         self.world, self.n = world, n
         self.joint = world.target
-        groups = len(world.groups(self.joint))
-        self.target = np.full(groups, 1 / groups)
+        self.target = even(world, self.joint)
         self.mixtures, self.fitted = {}, {}
 
-    def mixture(self, localized):
-        """One Gaussian per attribute cell, or components found without labels."""
-        if localized not in self.mixtures:
-            if localized:
-                self.mixtures[localized] = localized_mixture(self.world, self.joint)
+    def applies(self, method):
+        """Whether a method is of use: several goals, where the target leaves an attribute out."""
+        return method != "goals" or bool(left_out(self.world))
+
+    def mixture(self, method):
+        """One Gaussian per attribute cell, moved outward or not, or components found unlabelled."""
+        kinds = {"overshoot": "overshoot", "goals": "goals"}
+        kinds |= dict.fromkeys(("localized", "localized_pilot"), "localized")
+        kind = kinds.get(method, "found")
+        if kind not in self.mixtures:
+            world = self.world
+            if kind == "found":
+                self.mixtures[kind] = LatentMixture(N_COMPONENTS).fit(world.latents()[0])
+            elif kind == "goals":
+                cells = ",".join(world.cell_attributes)
+                self.mixtures[kind] = localized_mixture(world, cells).overshoot(world.overshoot)
             else:
-                latents, _ = self.world.latents()
-                self.mixtures[localized] = LatentMixture(N_COMPONENTS).fit(latents)
-        return self.mixtures[localized]
+                factor = world.overshoot if kind == "overshoot" else 0.0
+                self.mixtures[kind] = localized_mixture(world, self.joint).overshoot(factor)
+        return self.mixtures[kind]
 
     def run(self, method, seed):
         """Predictions of the judged faces, number of components, and faces per second.
@@ -112,7 +149,7 @@ class Ladder:
         if method == "plain":
             sample = generate(self.world, self.n, seed)
             return sample.predictions, 0, sample.faces_per_second
-        mixture = self.mixture(method.startswith("localized"))
+        mixture = self.mixture(method)
         k = len(mixture.weights_)
         sample = generate(self.world, self.n, 10_000 + seed, mixture, self.weights(method))
         return sample.predictions, k, sample.faces_per_second
@@ -120,7 +157,7 @@ class Ladder:
     def weights(self, method):
         """Component weights: uniform, or fitted once to a table and then kept for every seed."""
         if method not in self.fitted:
-            mixture = self.mixture(method.startswith("localized"))
+            mixture = self.mixture(method)
             k = len(mixture.weights_)
             self.fitted[method] = np.full(k, 1 / k)
             if method == "table":
@@ -129,9 +166,15 @@ class Ladder:
                 table = component_table(mixture.predict_proba(latents), cells, k, len(self.target))
                 confusion = self.world.confusion(self.joint)
                 self.fitted[method] = solve_weights(table, self.target, confusion)
-            elif method.endswith("pilot"):
+            elif method.endswith("pilot") or method == "overshoot":
                 self.fitted[method], _, _ = pilot_weights(
                     self.world, mixture, self.joint, self.target, PILOT_FACES // k, seed=20_000
+                )
+            elif method == "goals":
+                goals = [self.joint, *left_out(self.world)]
+                targets = [even(self.world, goal) for goal in goals]
+                self.fitted[method], _, _ = pilot_weights(
+                    self.world, mixture, goals, targets, PILOT_FACES // k, seed=20_000
                 )
         return self.fitted[method]
 
@@ -236,6 +279,64 @@ def measure_timesteps(world, table, n):
         table.add([row])
 
 
+def measure_overshoot(world, table, n):
+    """How far outward: are faces recognised as their group as often as real ones, and how good?
+
+    The recommended factor is chosen by the recognition rate alone, never by fairness or quality.
+    """
+    mixture = localized_mixture(world, world.target)
+    real = float(np.mean(np.diag(world.confusion(world.target))))
+    k = len(mixture.weights_)
+    for factor in OVERSHOOTS:
+        if table.has(world=world.name, overshoot=factor):
+            continue
+        moved = mixture.overshoot(factor)
+        even_sample = generate(world, n, 80_000, moved, np.full(k, 1 / k))
+        weights, _, _ = pilot_weights(
+            world, moved, world.target, even(world, world.target), n // k, seed=80_001
+        )
+        sample = generate(world, n, 80_002, moved, weights)
+        row = {"world": world.name, "overshoot": factor, "n": n, "seed": 80_000}
+        row["own_group"] = own_group_rate(world, moved, even_sample, world.target)
+        row["own_group_real"] = real
+        row |= audit_fairness(world, sample.predictions, world.target)
+        row |= audit_quality(world, sample.predictions)
+        row |= within_group(world, sample.predictions)
+        table.add([row])
+
+
+def within_group(world, predictions):
+    """How varied faces of one group are in the classifier's features: total variance over real."""
+    name = world.target.split(",")[0]
+    ratios = []
+    for g, (_, covariance) in enumerate(world.group_moments(name)):
+        features = predictions.features[predictions.labels[name] == g]
+        ratios.append(np.var(features, axis=0).sum() / np.trace(covariance))
+    return {"within_group_variance": float(np.mean(ratios))}
+
+
+def measure_groups(world, ladder, table):
+    """Frechet distance of each group to its own reference, at the same number of faces."""
+    for method in ("plain", "localized_pilot", "overshoot", "goals"):
+        if not ladder.applies(method) or table.has(world=world.name, method=method):
+            continue
+        print(f"{world.name} {method} by group")
+        parts, rows = [], []
+        # rare groups need many plain faces before there are enough of them
+        for batch in range(8):
+            parts.append(ladder.run(method, 100 + batch)[0])
+            everything = concatenate(parts)
+            rows = [
+                {"world": world.name, "method": method, "attribute": name, "group": group}
+                | {"n": GROUP_FACES, "ffd": ffd}
+                for name in world.cell_attributes
+                for group, ffd in audit_groups(world, everything, name, GROUP_FACES).items()
+            ]
+            if all(np.isfinite(row["ffd"]) for row in rows):
+                break
+        table.add(rows)
+
+
 def measure_components(world, table, n, seeds):
     """How many components: weights from a pilot of the same size for each number and kind."""
     groups = len(world.groups(world.target))
@@ -298,7 +399,7 @@ def main():
     arguments.add_argument(
         "--also",
         nargs="*",
-        default=["speed", "timesteps", "components"],
+        default=["speed", "timesteps", "overshoot", "groups", "components"],
         help="tables to measure beside the methods; none after a bare --also",
     )
     arguments.add_argument("--n", type=int, default=1000, help="judged faces per method and seed")
@@ -317,6 +418,8 @@ def main():
     group_shares = Table(options.out / "shares.csv", [*keys, "group"])
     timesteps = Table(options.out / "timesteps.csv", ["world", "timestep"])
     components = Table(options.out / "components.csv", ["world", "kind", "components", "seed"])
+    overshoots = Table(options.out / "overshoot.csv", ["world", "overshoot"])
+    groups = Table(options.out / "groups.csv", ["world", "method", "attribute", "group"])
     speed = Table(options.out / "speed.csv", ["world", "what"])
     for name in options.worlds:
         world = load_world(name, device=options.device, dtype=getattr(torch, options.dtype))
@@ -326,8 +429,10 @@ def main():
             measure_timesteps(world, timesteps, options.n)
         if "components" in options.also:
             measure_components(world, components, options.n, options.seeds)
+        if "overshoot" in options.also:
+            measure_overshoot(world, overshoots, options.n)
         ladder = Ladder(world, options.n)
-        for method in options.methods:
+        for method in filter(ladder.applies, options.methods):
             for seed in options.seeds:
                 cell = {"world": name, "method": method, "seed": seed}
                 if all(fairness.has(**cell, attribute=a) for a in attributes_of(world)):
@@ -336,6 +441,8 @@ def main():
                 rows, group_rows = measure(world, ladder, method, seed)
                 group_shares.add(group_rows)
                 fairness.add(rows)
+        if "groups" in options.also:
+            measure_groups(world, ladder, groups)
 
 
 if __name__ == "__main__":
