@@ -9,7 +9,7 @@ does it on the processor of one machine; `accelerate launch` in place of `torchr
 on one machine with GPUs or, after `accelerate config`, on many that share a folder.
 
 Three jobs run one after the other, each in shards: the pool in which attributes are localized
-(`own_world` only; shipped worlds bring theirs), the pilot that weights are solved on, the faces.
+(`own_world` only; shipped worlds bring theirs), the pilot that weights are fitted on, the faces.
 """
 
 import argparse

@@ -54,9 +54,10 @@ CLAIMS = re.compile(r"\b(debiased|unbiased|solved)\b", re.IGNORECASE)
 
 # The modules of fairgen_utils that may know a library; the others do without it.
 WHO_KNOWS = {
-    "torch": {"classifier", "generate", "quality", "worlds"},
-    "diffusers": {"classifier", "generate", "worlds"},
-    "sklearn": {"localize", "quality"},
+    "torch": {"classifier", "generate", "own_world", "quality", "shards", "worlds"},
+    "diffusers": {"classifier", "generate", "own_world", "shards", "worlds"},
+    "accelerate": {"shards"},
+    "sklearn": {"localize", "quality", "subspace"},
     "torchmetrics": {"quality"},
     "matplotlib": {"show", "demo"},
     "seaborn": {"show"},
@@ -67,6 +68,7 @@ MAY_IMPORT = {
     "fairness": set(),
     "uncertainty": {"fairness"},
     "localize": {"fairness"},
+    "subspace": {"localize"},
     "quality": {"fairness", "uncertainty"},
 }
 
@@ -197,7 +199,7 @@ def test_recipes_import_only_declared_packages(path):
 @pytest.mark.parametrize("path", TESTS, ids=relative)
 def test_tests_import_only_declared_packages(path):
     declared = {IMPORT_NAMES.get(name, name) for name in requirements("test")}
-    neighbours = {script.stem for script in [*RECIPES, *(ROOT / "notebooks").glob("*.py")]}
+    neighbours = {p.stem for p in [*RECIPES, *TESTS, *(ROOT / "notebooks").glob("*.py")]}
     assert third_party(path) - neighbours <= declared
 
 

@@ -28,6 +28,7 @@ MEASURED = (
     "timesteps",
     "overshoot",
     "groups",
+    "judges",
     "components",
     "speed",
     "memorization",

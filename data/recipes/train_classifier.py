@@ -67,6 +67,7 @@ def main():
     arguments = parser(__doc__, steps=2500, batch_size=128, learning_rate=2e-3)
     arguments.add_argument("--heldout", default="heldout", help="split to calibrate and judge on")
     arguments.add_argument("--balance", nargs="+", default=["gender", "race"])
+    arguments.add_argument("--channels", nargs="+", type=int, default=[32, 64, 128, 192])
     options = arguments.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -76,7 +77,9 @@ def main():
     labels = {name: torch.as_tensor(values) for name, values in faces.labels.items()}
     weights = cell_weights(faces.labels, options.balance)
     groups = {name: list(names) for name, names in faces.attributes.items()}
-    classifier = FaceClassifier(groups).to(options.device, memory_format=torch.channels_last)
+    classifier = FaceClassifier(groups, options.channels).to(
+        options.device, memory_format=torch.channels_last
+    )
 
     def loss_of_step(step):
         index, generator = batch_indices(

@@ -22,7 +22,7 @@ METHODS = {
     "localized": "(d) one Gaussian per attribute cell, uniform",
     "localized_pilot": "(d) the same, weights fitted to a pilot",
     "overshoot": "(e) the same, means moved outward first",
-    "goals": "(f) as (e), with a cell for each age as well, even age a second goal",
+    "goals": "(f) as (e), cells by age as well, even age a second goal",
 }
 BLOCK = re.compile(r"(<!-- table (\w+) (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -77,7 +77,7 @@ def overshoot_table(results, world):
         quality = [f"{row['ffd']:.2f}", f"{row['within_group_variance']:.2f}"]
         rows.append([f"{row['overshoot']:.1f}", f"{row['own_group']:.3f}", fd, *quality])
     header = ["overshoot", "recognised as their group", "corrected FD", "Frechet distance"]
-    header.append("variance within a group, over real faces'")
+    header.append("variance within a gender, over real faces'")
     last = table.iloc[-1]
     note = f"\nN = {last['n']}, seed {last['seed']}, noise floor {last['fd_floor95']:.3f}. "
     note += f"Of real held-out faces {last['own_group_real']:.3f} are recognised as their group.\n"
@@ -94,6 +94,32 @@ def groups_table(results, world):
     ]
     header = ["group", *(METHODS[method] for method in wide)]
     return markdown(header, rows) + f"\nN = {table['n'].min()} faces of each group and method.\n"
+
+
+def judges_table(results, world):
+    """The same faces under two judges: corrected FD, and how often the two agree."""
+    table = pd.read_csv(results / "judges.csv").query("world == @world")
+    attributes = sorted(set(table["attribute"]), key=lambda a: (a.count(","), a))
+    rows = []
+    for method in [method for method in METHODS if method in set(table["method"])]:
+        for judge in ("first", "second"):
+            part = table.query("method == @method and judge == @judge").set_index("attribute")
+            values = [
+                "{fd_corrected:.3f} ({fd_corrected_low:.3f} to {fd_corrected_high:.3f})".format(
+                    **part.loc[attribute]
+                )
+                for attribute in attributes
+            ]
+            rows.append([METHODS[method], judge, *values])
+    header = ["method", "judge", *(f"FD {a.replace(',', ' x ')}" for a in attributes)]
+    joint = table[table["attribute"] == attributes[-1]].drop_duplicates("method")
+    agreement = joint.set_index("method")["agreement"]
+    names = {m: n.split()[0] if n.startswith("(") else n for m, n in METHODS.items()}
+    said = [f"{names[m]} {agreement[m]:.3f}" for m in METHODS if m in agreement]
+    said = ", ".join([f"held-out photographs {agreement['real']:.3f}", *said])
+    n = table.query("method == 'plain'")["n"].iloc[0]
+    note = f"\nN = {n}, with 95 % intervals. How often both name the same group of "
+    return markdown(header, rows, text=2) + f"{note}{attributes[-1].replace(',', ' x ')}: {said}.\n"
 
 
 def others_table(results, world):
@@ -126,22 +152,28 @@ def memorization_table(results, world):
 
 
 def shares_table(results, world):
-    """Training shares, plain shares and their difference, every group of every attribute."""
-    table = pd.read_csv(results / "shares.csv").query("world == @world and method == 'plain'")
+    """Every group's share of training, plain and evened faces, and plain's difference."""
+    table = pd.read_csv(results / "shares.csv").query("world == @world")
+    evened = "goals" if "goals" in set(table["method"]) else "localized_pilot"
+    mean = table.groupby(["method", "attribute", "group"]).mean(numeric_only=True)
+    plain = table.query("method == 'plain'")
     rows = []
-    for (attribute, group), part in table.groupby(["attribute", "group"], sort=False):
+    for (attribute, group), part in plain.groupby(["attribute", "group"], sort=False):
         if "," in attribute:
             continue
-        mean = part.mean(numeric_only=True)
+        row, fair = mean.loc[("plain", attribute, group)], mean.loc[(evened, attribute, group)]
         # the seeds are independent: the interval of their mean is narrower by their root
-        half = (mean["amplification_high"] - mean["amplification_low"]) / 2 / len(part) ** 0.5
-        change, corrected = mean["amplification"], f"{mean['share_corrected']:.3f}"
+        half = (row["amplification_high"] - row["amplification_low"]) / 2 / len(part) ** 0.5
+        change = row["amplification"]
         interval = f"{change:+.3f} ({change - half:+.3f} to {change + half:+.3f})"
-        rows.append([f"{attribute}: {group}", f"{mean['training']:.3f}", corrected, interval])
-    header = ["group", "training faces", "generated faces", "difference (95 % interval)"]
-    n = int(table.groupby("seed")["n"].first().sum())
-    note = f"\nPlain sampling, N = {n}, corrected for the classifier's errors.\n"
-    return markdown(header, rows) + note
+        values = [f"{row['training']:.3f}", f"{row['share_corrected']:.3f}", interval]
+        rows.append([f"{attribute}: {group}", *values, f"{fair['share_corrected']:.3f}"])
+    header = ["group", "training faces", "plain samples", "difference (95 % interval)"]
+    header.append("evened out")
+    n = int(plain.groupby("seed")["n"].first().sum())
+    note = f"\nN = {n} faces of each kind, corrected for the classifier's errors. "
+    method = METHODS[evened].split()[0]
+    return markdown(header, rows) + f"{note}Evened out: method {method} with pilot weights.\n"
 
 
 def classifier_table(results, world):
@@ -204,6 +236,7 @@ TABLES = {
     "speed": speed_table,
     "overshoot": overshoot_table,
     "groups": groups_table,
+    "judges": judges_table,
     "others": others_table,
     "shares": shares_table,
     "classifier": classifier_table,
