@@ -198,7 +198,8 @@ def plan(world, n, components, per_component=60, timed=16):
     -------
     pandas.DataFrame
         A row for each job: ``faces``, network ``calls`` a face, ``hours`` for one process like
-        this one, and ``gigabytes`` of shards on disk.
+        this one, and ``gigabytes`` of shards on disk. Those of the pool must fit in memory, too:
+        the mixture is fitted to all of it.
     """
     steps, shape = world.num_inference_steps, latent_shape(world.pipeline)
     timestep, index = start_timestep(world.pipeline, world.timestep, steps)
