@@ -50,7 +50,7 @@ def run(world, attribute, target, n, seed, per_component):
     """Plain and fair faces of a world: two Samples, and the seconds spent on fit and pilot."""
     plain = generate(world, n, seed)
     started = time.perf_counter()
-    mixture = localized_mixture(world, attribute)
+    mixture = localized_mixture(world, attribute).overshoot(world.overshoot)
     fit_seconds = time.perf_counter() - started
     weights, _, pilot = pilot_weights(
         world, mixture, attribute, target, per_component, seed + 1
@@ -176,6 +176,7 @@ def main(arguments=None):
     write_report(path.with_suffix(".html"), path, alt, table, sentences)
     settings = {"world": world.name, "attribute": attribute, "target": target.tolist()}
     settings |= {"n": options.n, "seed": options.seed, "pilot_per_component": options.pilot}
+    settings |= {"timestep": world.timestep, "overshoot": world.overshoot}
     path.with_suffix(".json").write_text(json.dumps(settings, indent=1) + "\n")
     print(table.to_string(index=False))
     print(f"\n{path}\n{path.with_suffix('.html')}")

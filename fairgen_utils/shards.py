@@ -153,6 +153,7 @@ def generate_sharded(
             "shard_size": shard_size,
             "method": "plain" if plain else "localized",
             "timestep": world.timestep,
+            "overshoot": world.overshoot,
             "num_inference_steps": world.num_inference_steps,
             "torch": torch.__version__,
             "diffusers": diffusers.__version__,
@@ -167,7 +168,7 @@ def generate_sharded(
         return run_shards("faces", n, shard_of(None, None, FACES_SEED), folder, shard_size, state)
     if isinstance(world, OwnWorld):
         _share_pool(world, folder, shard_size, state)
-    mixture = localized_mixture(world, attribute)
+    mixture = localized_mixture(world, attribute).overshoot(world.overshoot)
     k = len(mixture.weights_)
     even = shard_of(mixture, np.full(k, 1 / k), PILOT_SEED)
     paths = run_shards("pilot", k * per_component, even, folder, shard_size, state)
