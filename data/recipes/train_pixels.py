@@ -14,7 +14,7 @@ SIZE = 16
 
 
 def build():
-    """A U-Net over 16x16 pixels of about a million parameters, attention in the middle only."""
+    """A U-Net over 16x16 pixels of 0.7 million parameters, attention in the middle only."""
     return UNet2DModel(
         sample_size=SIZE,
         in_channels=3,
