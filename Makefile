@@ -23,7 +23,7 @@ READY := .venv/ready
 PIP := $(RUN) -m pip install --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lab results clean
+.PHONY: help demo test lab results bench clean
 
 ## list the targets and the variables
 help:
@@ -36,7 +36,7 @@ help:
 	  END { printf "variables, with what they are unless set:\n%s", variables }' Makefile
 
 # Both use only the worlds that lie in data/: no model hub is ever asked.
-demo test: export HF_HUB_OFFLINE = 1
+demo test bench: export HF_HUB_OFFLINE = 1
 
 ## generate faces plainly and fairly, and compare what comes out
 demo: $(READY)
@@ -57,7 +57,12 @@ lab: $(READY)
 ## measure what data/results lacks, and write the tables of README and cards from it
 results: $(READY)
 	$(RUN) data/recipes/measure_worlds.py
+	$(RUN) data/recipes/measure_ablations.py
 	$(RUN) data/recipes/write_tables.py
+
+## time plain diffusers, our samplers and their rivals on this machine, side by side
+bench: $(READY)
+	$(RUN) data/recipes/bench.py
 
 ## remove .venv and the tools' caches; what you made in outputs/ and runs/ stays
 clean:

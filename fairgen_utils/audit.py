@@ -135,8 +135,18 @@ def own_group_rate(world, mixture, sample, attribute):
     return float((labels == mixture.cells_[sample.components]).mean())
 
 
-def reject(world, predictions, attribute, target, n, seed):
+def reject(labels, target, n, seed):
     """Rejection sampling: the first faces of a plain sample that fill quotas drawn from `target`.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (pool,)
+        Predicted group of every face of the sample.
+    target : array_like, shape (n_groups,)
+    n : int
+        Faces to keep.
+    seed : int
+        For the quotas.
 
     Returns
     -------
@@ -146,7 +156,6 @@ def reject(world, predictions, attribute, target, n, seed):
         How many faces had to be generated to find them. When the sample is too small to fill
         every quota, all of it, and fewer than `n` are kept.
     """
-    labels = world.joint(predictions.labels, attribute)
     quotas = np.random.default_rng(seed).multinomial(n, target)
     places = [np.flatnonzero(labels == g)[:quota] for g, quota in enumerate(quotas)]
     kept = np.sort(np.concatenate(places))
@@ -261,3 +270,22 @@ def audit_groups(world, predictions, attribute, n):
         enough = len(features) == n
         found[group] = frechet_distance(features, *moments[g]) if enough else float("nan")
     return found
+
+
+def within_group_variance(world, predictions):
+    """How varied faces of one group are: total variance of features over that of real faces.
+
+    Averaged over the groups of the target's first attribute; those with fewer than two faces are
+    left out. Below 1, faces of a group are more alike than real ones.
+
+    Returns
+    -------
+    float
+    """
+    name = world.names(world.target)[0]
+    ratios = []
+    for g, (_, covariance) in enumerate(world.group_moments(name)):
+        features = predictions.features[predictions.labels[name] == g]
+        if len(features) > 1:
+            ratios.append(np.var(features, axis=0).sum() / np.trace(covariance))
+    return float(np.mean(ratios))

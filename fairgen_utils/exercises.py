@@ -532,18 +532,18 @@ def check_keep_probability(keep_probability):
 # --- 7. Is it any good? -------------------------------------------------------------------------
 
 
-def check_times_faster(answer):
-    """Exercise 7.1: speed of localized over rejection sampling, from the results' table."""
+def check_times_cheaper(answer):
+    """Exercise 7.1: calls per kept face, rejection over localized, from the results' table."""
     heads = _results().query("world == 'heads'")
-    speed = heads.groupby("method")["faces_per_second"].mean()
-    wanted = speed["localized_pilot"] / speed["rejection"]
+    calls = heads.groupby("method")["calls"].mean()
+    wanted = calls["rejection"] / calls["overshoot"]
 
     def diagnose(value):
         if np.isclose(value, 1 / wanted, rtol=0.02):
-            return "that is how many times slower; turn it round."
-        if np.isclose(value, speed["plain"] / speed["rejection"], rtol=0.02):
-            return "that is plain sampling, which is not evened out."
-        if np.isclose(value, speed["localized_pilot"] - speed["rejection"], rtol=0.02):
+            return "that is the other way round: how many times more does rejection need?"
+        if np.isclose(value, calls["rejection"] / calls["plain"], rtol=0.02):
+            return "that is against plain sampling, which is not evened out."
+        if np.isclose(value, calls["rejection"] - calls["overshoot"], rtol=0.02):
             return "that is a difference; how many times?"
         if not np.isclose(value, wanted, rtol=0.02):
             return f"{value:.3g} isn't the quotient of the two means. Only rows of the heads?"

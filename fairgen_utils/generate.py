@@ -8,6 +8,7 @@ import inspect
 
 import numpy as np
 import torch
+from diffusers import DDIMInverseScheduler
 from tqdm import tqdm
 
 
@@ -85,7 +86,15 @@ def decode(pipeline, latents, batch_size=64, progress=True):
 
 
 def denoise(
-    pipeline, latents, timestep, num_inference_steps=15, seed=0, batch_size=64, progress=True
+    pipeline,
+    latents,
+    timestep,
+    num_inference_steps=15,
+    seed=0,
+    batch_size=64,
+    progress=True,
+    until=None,
+    adjust=None,
 ):
     """Take noisy latents from `timestep` down to clean ones with the pipeline's own scheduler.
 
@@ -99,6 +108,12 @@ def denoise(
         Steps of the full schedule.
     seed : int
         For schedulers that add noise at every step; the shipped solver is deterministic.
+    until : int, optional
+        Stop at this timestep of the schedule, with latents of its noise level. To the end when
+        omitted.
+    adjust : callable, optional
+        ``adjust(clean)`` gives at every step what to put in place of the clean latents that the
+        network predicts, a Tensor of the batch's shape: how guidance steers.
 
     Returns
     -------
@@ -111,6 +126,11 @@ def denoise(
             f"timestep: {timestep} is not in the {num_inference_steps}-step schedule; "
             f"the nearest is {snapped} (start_timestep finds it)"
         )
+    end = len(timesteps_of(pipeline, num_inference_steps))
+    if until is not None:
+        stop, end = start_timestep(pipeline, until, num_inference_steps)
+        if stop != until or end <= index:
+            raise ValueError(f"until: found {until}; give a later timestep of the same schedule")
     generator = torch.Generator().manual_seed(seed)
     clean = []
     for batch in _batches(latents, batch_size, "denoising", progress):
@@ -121,13 +141,58 @@ def denoise(
         extra = {"generator": generator} if takes_generator else {}
         batch = torch.as_tensor(batch).to(pipeline.device)
         with torch.inference_mode():
-            for t in scheduler.timesteps[index:]:
+            for t in scheduler.timesteps[index:end]:
                 # the network may compute in half precision; the latents it nudges stay in single
                 model_input = scheduler.scale_model_input(batch, t).to(pipeline.unet.dtype)
                 predicted = pipeline.unet(model_input, t).sample.float()
+                if adjust is not None:
+                    predicted = _adjusted(scheduler, predicted, batch, t, adjust)
                 batch = scheduler.step(predicted, t, batch, **extra).prev_sample
         clean.append(batch.float().cpu().numpy())
     return np.concatenate(clean)
+
+
+def _adjusted(scheduler, predicted, noisy, t, adjust):
+    """The network's output had it predicted the adjusted clean latents instead."""
+    signal, noise = scheduler.alphas_cumprod[t].sqrt(), (1 - scheduler.alphas_cumprod[t]).sqrt()
+    kind = scheduler.config.prediction_type
+    if kind == "v_prediction":
+        clean = adjust(signal * noisy - noise * predicted)
+    elif kind == "epsilon":
+        clean = adjust((noisy - noise * predicted) / signal)
+    else:
+        clean = adjust(predicted)
+    epsilon = (noisy - signal * clean) / noise
+    return {"v_prediction": signal * epsilon - noise * clean, "epsilon": epsilon}.get(kind, clean)
+
+
+def invert(pipeline, latents, num_inference_steps=15, batch_size=64, progress=True):
+    """Clean latents taken up to pure noise by running DDIM backwards.
+
+    Parameters
+    ----------
+    pipeline : diffusers.DiffusionPipeline
+    latents : ndarray, shape (n, channels, height, width), float32
+
+    Returns
+    -------
+    ndarray, shape (n, channels, height, width), float32
+
+    References
+    ----------
+    Song, Meng, Ermon, "Denoising Diffusion Implicit Models", ICLR 2021, arXiv 2010.02502.
+    """
+    scheduler = DDIMInverseScheduler.from_config(pipeline.scheduler.config)
+    scheduler.set_timesteps(num_inference_steps)
+    noise = []
+    for batch in _batches(_check_latents(pipeline, latents), batch_size, "inverting", progress):
+        batch = torch.as_tensor(batch).to(pipeline.device)
+        with torch.inference_mode():
+            for t in scheduler.timesteps:
+                predicted = pipeline.unet(batch.to(pipeline.unet.dtype), t).sample.float()
+                batch = scheduler.step(predicted, t, batch).prev_sample
+        noise.append(batch.float().cpu().numpy())
+    return np.concatenate(noise)
 
 
 def sample_plain(pipeline, n, seed, num_inference_steps=15, batch_size=64, progress=True):
@@ -180,6 +245,11 @@ def sample_localized(
     noisy, components = mixture.push_forward(alpha_cumprod).sample(n, seed, weights)
     clean = denoise(pipeline, noisy, timestep, num_inference_steps, seed, batch_size, progress)
     return clean, components
+
+
+def timesteps_of(pipeline, num_inference_steps):
+    """The timesteps of the pipeline's schedule, from noisy to clean."""
+    return _fresh_scheduler(pipeline, num_inference_steps).timesteps.tolist()
 
 
 def latent_shape(pipeline):

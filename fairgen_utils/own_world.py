@@ -19,7 +19,7 @@ from fairgen_utils.worlds import Predictions, World, quiet_diffusers
 SIGNAL = 0.3
 
 
-@dataclass
+@dataclass(kw_only=True)
 class OwnWorld(World):
     """A world whose generator, classifier and faces are the reader's. Made by `own_world`.
 
@@ -131,6 +131,13 @@ class OwnWorld(World):
             )
         _check_labelled((latents, labels), self.attributes)
         self.pool = latents, labels
+
+    def second_judge(self):
+        """None is known: call `own_world` once more, with another classifier."""
+        raise ValueError(
+            "second_judge: this world has one classifier; for a second judge call own_world again, "
+            "with another classifier and the same labelled faces"
+        )
 
     def _true_and_predicted(self):
         return self.labelled[1], self._labelled_predictions.labels

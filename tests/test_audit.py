@@ -17,6 +17,7 @@ from fairgen_utils.audit import (
     pilot_weights,
     posterior_shares,
     reject,
+    within_group_variance,
 )
 from fairgen_utils.worlds import Predictions, load_world
 
@@ -56,19 +57,18 @@ def test_a_pilot_counts_every_face_it_made_once(world):
     assert weights.sum() == pytest.approx(1)
 
 
-def test_rejection_keeps_the_target_and_counts_what_it_threw_away(world):
+def test_rejection_keeps_the_target_and_counts_what_it_threw_away():
     # every fourth face is a woman: an even sample of 20 needs about 40 faces for its ten women
-    predictions = predictions_of(world, gender=np.tile([1, 1, 1, 0], 50))
-    kept, used = reject(world, predictions, "gender", [0.5, 0.5], 20, seed=0)
-    women = (predictions.labels["gender"][kept] == 0).sum()
+    labels = np.tile([1, 1, 1, 0], 50)
+    kept, used = reject(labels, [0.5, 0.5], 20, seed=0)
+    women = (labels[kept] == 0).sum()
     assert len(kept) == 20 and len(set(kept)) == 20
     assert used == kept.max() + 1
     assert used == pytest.approx(4 * women, abs=4)
 
 
-def test_rejection_says_when_the_sample_was_too_small(world):
-    predictions = predictions_of(world, gender=np.ones(30, int))
-    kept, used = reject(world, predictions, "gender", [0.5, 0.5], 20, seed=0)
+def test_rejection_says_when_the_sample_was_too_small():
+    kept, used = reject(np.ones(30, int), [0.5, 0.5], 20, seed=0)
     assert used == 30
     assert len(kept) < 20
 
@@ -203,3 +203,15 @@ def test_groups_are_compared_with_their_own_reference_at_equal_numbers(world):
     swapped = Predictions(labels | {"gender": 1 - labels["gender"]}, {}, stored)
     assert min(audit_groups(world, swapped, "gender", smallest).values()) > 5
     assert np.isnan(list(audit_groups(world, predictions, "gender", 10_000).values())).all()
+
+
+def test_faces_that_vary_half_as_much_within_their_group_have_half_the_variance(world):
+    stored = world.reference()["features"].astype(float)
+    labels = world._by_attribute(world._load("reference.npz")["labels"])
+    real = Predictions(labels, {}, stored)
+    # np.var divides by n, the reference's covariance by n - 1: 1 % at these numbers
+    assert within_group_variance(world, real) == pytest.approx(1, abs=0.05)
+    groups = np.stack([stored[labels["gender"] == g].mean(0) for g in (0, 1)])[labels["gender"]]
+    alike = Predictions(labels, {}, groups + (stored - groups) * np.sqrt(0.5))
+    expected = within_group_variance(world, real) / 2
+    assert within_group_variance(world, alike) == pytest.approx(expected)

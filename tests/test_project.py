@@ -54,10 +54,13 @@ CLAIMS = re.compile(r"\b(debiased|unbiased|solved)\b", re.IGNORECASE)
 
 # The modules of fairgen_utils that may know a library; the others do without it.
 WHO_KNOWS = {
-    "torch": {"classifier", "generate", "own_world", "quality", "shards", "worlds"},
+    "torch": {
+        *("classifier", "generate", "guidance", "own_world", "peers"),
+        *("quality", "shards", "worlds"),
+    },
     "diffusers": {"classifier", "generate", "own_world", "shards", "worlds"},
     "accelerate": {"shards"},
-    "sklearn": {"localize", "quality", "subspace"},
+    "sklearn": {"guidance", "localize", "peers", "quality", "subspace"},
     "torchmetrics": {"quality"},
     "matplotlib": {"show", "demo"},
     "seaborn": {"show"},

@@ -183,7 +183,7 @@ def test_the_tables_of_the_pages_say_what_the_results_say():
 
 
 def test_a_results_table_knows_its_rows_and_replaces_them(tmp_path):
-    from measure_worlds import Table
+    from tables import Table
 
     table = Table(tmp_path / "t.csv", ["world", "seed"])
     assert not table.has(world="heads", seed=0)
@@ -192,6 +192,17 @@ def test_a_results_table_knows_its_rows_and_replaces_them(tmp_path):
     again = Table(tmp_path / "t.csv", ["world", "seed"])
     assert again.has(world="heads", seed=1) and not again.has(world="heads", seed=2)
     assert again.rows["fd"].tolist() == [0.25, 1]
+
+
+def test_two_measurements_at_once_keep_each_others_rows(tmp_path):
+    from tables import Table
+
+    one, other = (Table(tmp_path / "t.csv", ["what", "setting"], ["setting"]) for _ in range(2))
+    one.add([{"what": "labels", "setting": "50", "fd": 0.5}])
+    other.add([{"what": "noise", "setting": "0.1", "fd": 0.25}])
+    again = Table(tmp_path / "t.csv", ["what", "setting"], ["setting"])
+    assert again.has(what="labels", setting="50") and again.has(what="noise", setting="0.1")
+    assert not list(tmp_path.glob("*.tmp"))
 
 
 def test_a_copied_face_is_found_and_a_stranger_is_further_away():

@@ -18,7 +18,7 @@ from diffusers import DiffusionPipeline
 from fairgen_utils.classifier import FaceClassifier
 from fairgen_utils.datasets import read_faces
 from fairgen_utils.generate import decode, encode, sample_plain
-from fairgen_utils.quality import balanced_moments, moments
+from fairgen_utils.quality import balanced_moments
 from fairgen_utils.worlds import World
 
 # tables of data/results with rows about a world that a new build makes void
@@ -67,6 +67,44 @@ def forget_measurements(name, results):
         if path.exists():
             table = pd.read_csv(path)
             table[table["world"] != name].to_csv(path, index=False)
+
+
+def files_of(folder, part):
+    """The files of a part, as paths relative to the world's folder."""
+    found = sorted(path for path in (folder / part).rglob("*") if path.is_file())
+    return [path.relative_to(folder).as_posix() for path in found]
+
+
+def checksum(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def write_reference(world, heldout, path, photographs):
+    """What faces are judged against: held-out labels, what the classifier says, its features.
+
+    Of photographs only statistics are kept: of all, every cell of the target weighted alike, and
+    of every group, weighted alike within it.
+    """
+    predicted = world.classify(heldout.images, progress=True)
+    features, cells = predicted.features, world.joint(heldout.labels, world.target)
+    mean, covariance = balanced_moments(features, cells)
+    reference = {
+        "labels": columns(heldout.labels),
+        "predicted": columns(predicted.labels),
+        "mean": mean,
+        "covariance": covariance,
+        "n": len(heldout),
+    }
+    if not photographs:
+        reference["features"] = features.astype(np.float16)
+    else:
+        for name in world.cell_attributes:
+            members = [heldout.labels[name] == g for g in range(len(world.attributes[name]))]
+            of_groups = [balanced_moments(features[m], cells[m]) for m in members]
+            means, covariances = (np.array(part) for part in zip(*of_groups, strict=True))
+            reference[f"{name}_mean"] = means
+            reference[f"{name}_covariance"] = covariances.astype(np.float32)
+    np.savez_compressed(path, **reference)
 
 
 def main():
@@ -145,37 +183,11 @@ def main():
     )
 
     heldout = read_faces(options.faces, options.reference)
-    predicted = world.classify(heldout.images, progress=True)
-    cells = world.joint(heldout.labels, options.target)
-    mean, covariance = balanced_moments(predicted.features, cells)
-    reference = {
-        "labels": columns(heldout.labels),
-        "predicted": columns(predicted.labels),
-        "mean": mean,
-        "covariance": covariance,
-        "n": len(heldout),
-    }
-    if not options.photographs:
-        reference["features"] = predicted.features.astype(np.float16)
-    else:
-        for name in options.cells:
-            of_groups = [
-                moments(predicted.features[heldout.labels[name] == group])
-                for group in range(len(train.attributes[name]))
-            ]
-            means, covariances = (np.array(part) for part in zip(*of_groups, strict=True))
-            reference[f"{name}_mean"] = means
-            reference[f"{name}_covariance"] = covariances.astype(np.float32)
-    np.savez_compressed(options.out / "reference.npz", **reference)
+    write_reference(world, heldout, options.out / "reference.npz", options.photographs)
 
     files = [f"{n}.{kind}" for n in ("train", "reference") for kind in ("zip", "csv")]
     files = [f for f in files if (options.out / f).is_file()] + ["latents.npz", "reference.npz"]
-    files += [
-        str(path.relative_to(options.out))
-        for part in ("generator", "classifier")
-        for path in sorted((options.out / part).rglob("*"))
-        if path.is_file()
-    ]
+    files += files_of(options.out, "generator") + files_of(options.out, "classifier")
     description = {
         "name": options.name,
         "attributes": train.attributes,
@@ -185,9 +197,7 @@ def main():
         "timestep": options.timestep,
         "num_inference_steps": options.num_inference_steps,
         "overshoot": options.overshoot,
-        "sha256": {
-            f: hashlib.sha256((options.out / f).read_bytes()).hexdigest() for f in files
-        },
+        "sha256": {f: checksum(options.out / f) for f in files},
     }
     (options.out / "world.json").write_text(json.dumps(description, indent=1) + "\n")
 

@@ -10,9 +10,9 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from measure_worlds import Table
 from PIL import Image
 from sklearn.neighbors import NearestNeighbors
+from tables import Table
 
 from fairgen_utils.audit import generate
 from fairgen_utils.datasets import read_faces
