@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 from scipy.linalg import sqrtm
 
 from fairgen_utils.quality import (
     balanced_moments,
+    detail,
     frechet_distance,
     kernel_distance,
     manifold_scores,
@@ -207,3 +209,25 @@ REFUSALS = [
 def test_bad_input_is_refused_by_name(argument, call):
     with pytest.raises(ValueError, match=f"^{argument}"):
         call()
+
+
+def test_detail_falls_with_every_blur_and_flat_pictures_have_none():
+    rng = np.random.default_rng(0)
+    sharp = rng.integers(0, 256, (3, 16, 16, 3), np.uint8)
+    soft = ndimage.uniform_filter(sharp, (0, 3, 3, 0))
+    softer = ndimage.uniform_filter(soft, (0, 3, 3, 0))
+    assert detail(sharp) > 2 * detail(soft) > 2 * detail(softer)
+    assert detail(np.full((2, 8, 8, 3), 77, np.uint8)) == 0
+
+
+def test_detail_is_that_of_brightness_in_the_unit_range():
+    spot = np.zeros((1, 9, 9, 3), np.uint8)
+    spot[0, 4, 4] = 255
+    # the Laplacian of a single bright pixel: -4 there, 1 at its four neighbours
+    assert detail(spot) == pytest.approx((16 + 4) / 81)
+
+
+@pytest.mark.parametrize("images", [np.zeros((2, 8, 8, 3)), np.zeros((0, 8, 8, 3), np.uint8)])
+def test_detail_refuses_what_is_no_picture(images):
+    with pytest.raises(ValueError, match="images: found"):
+        detail(images)

@@ -10,6 +10,10 @@ import pandas as pd
 import pytest
 import torch
 
+from fairgen_utils.datasets import Faces
+from fairgen_utils.localize import LatentMixture
+from fairgen_utils.worlds import Predictions, load_world
+
 ROOT = Path(__file__).resolve().parent.parent
 RECIPES = ROOT / "data" / "recipes"
 
@@ -17,6 +21,11 @@ RECIPES = ROOT / "data" / "recipes"
 @pytest.fixture(autouse=True)
 def recipes_on_path(monkeypatch):
     monkeypatch.syspath_prepend(str(RECIPES))
+
+
+@pytest.fixture(scope="module")
+def world(worlds_root):
+    return load_world("tiny", worlds_root)
 
 
 class Killed(Exception):
@@ -226,3 +235,152 @@ def test_the_memorization_table_gives_every_number_its_n_and_interval(tmp_path):
     (tmp_path / "memorization.csv").write_text(f"{head}\n{row}\n")
     table = memorization_table(tmp_path, "tiny")
     assert "2000" in table and "0.012 (0.008 to 0.018)" in table
+
+
+# The faces that methods are judged by
+
+
+@pytest.fixture
+def maker(worlds_root, tmp_path):
+    from make_faces import FaceMaker
+
+    return FaceMaker(load_world("tiny", worlds_root), 6, tmp_path / "faces")
+
+
+def test_faces_are_made_once_and_found_again(maker, monkeypatch):
+    first = maker.faces("localized", 0)
+    monkeypatch.setattr(type(maker), "_draw", None)
+    again = maker.faces("localized", 0)
+    assert np.array_equal(first.images, again.images)
+    assert (again.calls, again.timestep, again.components) == (3, first.timestep, 6)
+    assert not list(maker.folder.glob("*.tmp"))
+
+
+def test_a_file_with_another_number_of_faces_is_not_taken_for_ours(maker):
+    maker.faces("plain", 0)
+    maker.n = 7
+    with pytest.raises(ValueError, match="holds 6 faces, not 7"):
+        maker.faces("plain", 0)
+
+
+def test_a_killed_writer_leaves_no_file_that_would_be_read(maker, monkeypatch):
+    def killed(file, **arrays):
+        file.write(b"half")
+        raise Killed
+
+    monkeypatch.setattr(np, "savez_compressed", killed)
+    with pytest.raises(Killed):
+        maker.faces("plain", 0)
+    monkeypatch.undo()
+    assert not (maker.folder / "plain_0.npz").exists()
+    assert len(maker.faces("plain", 0).images) == 6
+
+
+def test_rejection_fills_its_quotas_from_plain_faces_and_counts_the_rest(maker, monkeypatch):
+    # random networks see one kind of face: let labels be drawn instead, women one in four
+    def classify(images, **_):
+        brightness = images.reshape(len(images), -1).sum(1).astype(np.int64)
+        labels = {"gender": (brightness % 4 > 0).astype(int), "ancestry": brightness % 3}
+        return Predictions({"smile": brightness % 2, **labels}, {}, None)
+
+    monkeypatch.setattr(maker.world, "classify", classify)
+    faces = maker.faces("rejection", 0)
+    assert len(faces.images) == 6
+    assert faces.calls > maker.method("plain").calls
+    assert len(faces.pool) * maker.method("plain").calls >= faces.calls * 6
+    assert 0 <= faces.pool.min() and faces.pool.max() < 6
+
+
+# Ablations
+
+
+def test_the_asked_share_of_labels_is_wrong_and_no_wrong_label_is_right():
+    from measure_ablations import wrong_labels
+
+    labels = {"gender": np.zeros(20_000, int), "race": np.full(20_000, 2)}
+    found = wrong_labels(labels, {"gender": 2, "race": 4}, 0.3, np.random.default_rng(0))
+    for name in labels:
+        # binomial(20,000, .3): standard deviation .0032
+        assert (found[name] != labels[name]).mean() == pytest.approx(0.3, abs=0.015)
+    assert set(found["race"]) == {0, 1, 2, 3}
+
+
+def small_mixture():
+    rng = np.random.default_rng(0)
+    cells = np.arange(400) % 2
+    latents = rng.standard_normal((400, 2, 2, 2)) * np.arange(1, 9).reshape(2, 2, 2)
+    latents = (latents + 3 * cells[:, None, None, None]).astype(np.float32)
+    return LatentMixture().fit(latents, cells), latents
+
+
+def test_simpler_covariances_keep_what_they_promise_to_keep():
+    from measure_ablations import with_covariance
+
+    full = small_mixture()[0].covariances_
+    assert np.array_equal(with_covariance(small_mixture()[0], "full").covariances_, full)
+    tied = with_covariance(small_mixture()[0], "tied").covariances_
+    assert np.allclose(tied[0], tied[1]) and not np.allclose(full[0], full[1])
+    diagonal = with_covariance(small_mixture()[0], "diagonal").covariances_[0]
+    assert np.allclose(np.diag(diagonal), np.diag(full[0]))
+    assert np.allclose(diagonal - np.diag(np.diag(diagonal)), 0)
+    spherical = with_covariance(small_mixture()[0], "spherical").covariances_[0]
+    assert np.trace(spherical) == pytest.approx(np.trace(full[0]), rel=1e-5)
+    assert np.allclose(spherical, spherical[0, 0] * np.eye(8))
+
+
+def test_groups_differ_in_the_leading_components_alone_and_at_full_rank_as_before():
+    from measure_ablations import with_rank
+
+    mixture, latents = small_mixture()
+    whole = with_rank(small_mixture()[0], latents, 8)
+    assert np.allclose(whole.means_, mixture.means_, atol=1e-4)
+    assert np.allclose(whole.covariances_, mixture.covariances_, atol=1e-3)
+    narrow = with_rank(small_mixture()[0], latents, 2)
+    difference = narrow.means_[0] - narrow.means_[1]
+    spread = np.linalg.svd(latents.reshape(400, -1) - latents.reshape(400, -1).mean(0))[2]
+    assert np.allclose(spread[2:] @ difference, 0, atol=1e-4)
+    assert np.linalg.norm(spread[:2] @ difference) > 0.1
+    assert np.linalg.matrix_rank(narrow.covariances_[0] - narrow.covariances_[1], tol=1e-2) <= 2
+
+
+# Downstream
+
+
+def test_every_method_downstream_gets_the_same_real_faces_and_as_many_more(world, monkeypatch):
+    import study_downstream
+
+    monkeypatch.setattr(study_downstream, "REAL", 30)
+    monkeypatch.setattr(study_downstream, "ADDED", 10)
+    rng = np.random.default_rng(0)
+    labels = {name: rng.integers(0, len(g), 60) for name, g in world.attributes.items()}
+    training = Faces(np.arange(60)[:, None, None, None], labels, world.attributes)
+    generated = {
+        name: (np.full((20, 1, 1, 1), mark), {k: v[:20] for k, v in labels.items()})
+        for name, mark in (("plain", 100), ("fair", 200))
+    }
+    sets = {
+        name: (images.ravel(), weights)
+        for name, images, _, weights in study_downstream.training_sets(
+            world, training, generated, seed=1
+        )
+    }
+    assert set(sets) == {"alone", "weights", "plain", "fair", "more_real"}
+    alone = sets["alone"][0]
+    assert len(set(alone)) == 30
+    for name, count in (("weights", 30), ("plain", 40), ("fair", 40), ("more_real", 40)):
+        images, weights = sets[name]
+        assert np.array_equal(images[:30], alone) and len(images) == count
+        assert weights.sum() == pytest.approx(count)
+    assert set(sets["plain"][0][30:]) == {100} and set(sets["fair"][0][30:]) == {200}
+    assert not set(sets["more_real"][0][30:]) & set(alone)
+
+
+# Speed
+
+
+def test_the_benchmark_finds_our_faces_to_be_those_of_plain_diffusers(world):
+    from bench import differences
+
+    found = dict(differences(world.pipeline, {"float32": world, "bfloat16": world}, n=4))
+    assert found["PSNR to plain diffusers, float32, dB"] > 40
+    assert found["same cell in both precisions, share"] == 1

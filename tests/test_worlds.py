@@ -319,3 +319,26 @@ def test_shipped_worlds_statistics_fit_together(shipped):
         assert set(labels[name]) <= set(range(len(groups)))
         # a classifier that is no better than chance could correct nothing
         assert (shipped.confusion(name).diagonal() > 1 / len(groups)).all()
+
+
+# The second judge
+
+
+def test_a_world_without_a_second_judge_says_how_to_add_one(worlds_root):
+    with pytest.raises(FileNotFoundError, match="no second judge; data/recipes/add_judge.py"):
+        load_world("tiny", worlds_root).second_judge()
+
+
+@pytest.mark.parametrize("name", ["heads", "utkface"])
+def test_the_second_judge_is_another_network_that_reads_held_out_faces_as_well(name):
+    world = load_world(name)
+    second = world.second_judge()
+    assert second.classifier.config.channels != world.classifier.config.channels
+    assert second.name == name and second.pipeline is world.pipeline
+    for attribute in world.cell_attributes:
+        first, other = (np.diag(w.confusion(attribute)).mean() for w in (world, second))
+        assert abs(first - other) < 0.03
+        assert not np.array_equal(world.heldout(attribute)[1], second.heldout(attribute)[1])
+        assert np.array_equal(world.heldout(attribute)[0], second.heldout(attribute)[0])
+    assert second.reference()["mean"].shape == world.reference()["mean"].shape
+    assert not np.allclose(second.reference()["mean"], world.reference()["mean"])

@@ -22,7 +22,8 @@ from tqdm import tqdm
 
 from fairgen_utils.audit import localized_mixture
 from fairgen_utils.generate import decode, denoise, latent_shape, sample_localized, timesteps_of
-from fairgen_utils.peers import prepare
+from fairgen_utils.localize import LatentMixture
+from fairgen_utils.peers import N_COMPONENTS, prepare
 from fairgen_utils.worlds import load_world, quiet_diffusers
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -70,6 +71,17 @@ def unet_rates(worlds):
     return rows
 
 
+def fit_seconds(world):
+    """Seconds to fit a mixture without labels, and one Gaussian per cell."""
+    latents, labels = world.latents()
+    cells = world.joint(labels, world.target)
+    found, localized = LatentMixture(N_COMPONENTS), LatentMixture()
+    return [
+        ("fit a mixture, seconds", best_of(1, lambda: found.fit(latents))),
+        ("fit a Gaussian per cell, seconds", best_of(1, lambda: localized.fit(latents, cells))),
+    ]
+
+
 def ways(diffusers_pipeline, worlds, n):
     """What to time: a function that makes n faces, by name."""
     steps = worlds["float32"].num_inference_steps
@@ -98,9 +110,7 @@ def ways(diffusers_pipeline, worlds, n):
         found[f"plain, {dtype}"] = lambda f=faces, d=plain.draw: f(d)
         found[f"fair, {dtype}"] = lambda f=faces, d=fair: f(d)
         if dtype == "bfloat16":
-            found["plain and classified, bfloat16"] = lambda f=faces, d=plain.draw: f(
-                d, classify=True
-            )
+            found[CLASSIFIED] = lambda f=faces, d=plain.draw, w=world: w.classify(f(d))
             found["classifier guidance, bfloat16"] = lambda f=faces, d=guidance.draw: f(d)
             found["selected on the fly, bfloat16"] = lambda f=faces, d=on_the_fly.draw: f(d)
     return found
@@ -156,7 +166,8 @@ def main():
         with quiet_diffusers():
             pipeline = DiffusionPipeline.from_pretrained(worlds["float32"].folder / "generator")
         pipeline.set_progress_bar_config(disable=True)
-        rows = unet_rates(worlds) + differences(pipeline, worlds)
+        rows = fit_seconds(worlds["float32"]) + unet_rates(worlds)
+        rows += differences(pipeline, worlds)
         seconds = {}
         todo = ways(pipeline, worlds, options.n)
         for _ in range(options.rounds):

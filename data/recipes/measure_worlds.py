@@ -25,7 +25,7 @@ from fairgen_utils.audit import (
 )
 from fairgen_utils.datasets import read_faces
 from fairgen_utils.fairness import fairness_discrepancy, kl_divergence, shares
-from fairgen_utils.quality import manifold_scores
+from fairgen_utils.quality import detail, manifold_scores
 from fairgen_utils.uncertainty import amplification, correct_shares, share_intervals
 from fairgen_utils.worlds import Predictions, load_world
 
@@ -89,19 +89,20 @@ def fairness_row(world, predictions, faces, attribute, seed):
     return row | {"kl_corrected": kl_divergence(corrected)}
 
 
-def quality_row(world, predictions, seed):
-    """Distance to the balanced reference; are faces good, all kinds there, groups varied?"""
+def quality_row(world, images, predictions, seed):
+    """Distance to the balanced reference; are faces good, all kinds there, groups varied, sharp?"""
     row = audit_quality(world, predictions, seed)
     reference = world.reference()
     scores = dict.fromkeys(("precision", "recall", "density", "coverage"), np.nan)
     if "features" in reference:
         scores = manifold_scores(predictions.features, reference["features"])
-    return row | scores | {"within_group_variance": within_group_variance(world, predictions)}
+    row |= scores | {"within_group_variance": within_group_variance(world, predictions)}
+    return row | {"detail": detail(images)}
 
 
 def measure(world, faces, predictions, method, seed):
     """Rows for fairness.csv and for shares.csv of one method and seed."""
-    quality = quality_row(world, predictions, seed)
+    quality = quality_row(world, faces.images, predictions, seed)
     cost = {"calls": faces.calls, "preparation": faces.preparation}
     rows, group_rows = [], []
     for attribute in attributes_of(world):
@@ -133,10 +134,12 @@ def judge_rows(worlds, predictions, method):
     first = worlds["first"]
     rows = []
     for attribute in dict.fromkeys([*first.cell_attributes, first.target]):
-        said = [first.joint(found.labels, attribute) for found in predictions]
-        for (judge, world), found, labels in zip(worlds.items(), predictions, said, strict=True):
+        first_said = first.joint(predictions["first"].labels, attribute)
+        for judge, found in predictions.items():
+            world = worlds[judge]
             row = {"world": world.name, "method": method, "attribute": attribute, "judge": judge}
-            row["agreement"] = float(np.mean(labels == said[0]))
+            labels = first.joint(found.labels, attribute)
+            row["agreement"] = float(np.mean(labels == first_said[: len(labels)]))
             row |= audit_fairness(world, found, attribute)
             if judge != "probe":
                 row |= audit_quality(world, found)
@@ -207,10 +210,13 @@ def main():
                 rows, of_groups = measure(world, faces[seed], said[seed], method, seed)
                 group_shares.add(of_groups)
                 fairness.add(rows)
+            everybody = {"first": concatenate(list(said.values()))}
             images = np.concatenate([found.images for found in faces.values()])
-            everybody = [judge.classify(images) for judge in list(worlds.values())[1:]]
-            everybody.insert(0, concatenate(list(said.values())))
-            groups.add(group_rows(world, everybody[0], method))
+            everybody["second"] = worlds["second"].classify(images)
+            if "probe" in worlds:
+                # encoding is slow: the probes see one seed's faces
+                everybody["probe"] = worlds["probe"].classify(images[: options.n])
+            groups.add(group_rows(world, everybody["first"], method))
             judges.add(judge_rows(worlds, everybody, method))
 
 

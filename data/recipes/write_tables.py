@@ -177,7 +177,7 @@ def judges_table(results, world):
     attributes = sorted(set(table["attribute"]), key=lambda a: (a.count(","), a))
     rows = []
     for method in [method for method in OURS if method in set(table["method"])]:
-        for judge in ("first", "second"):
+        for judge in [j for j in ("first", "second", "probe") if j in set(table["judge"])]:
             part = table.query("method == @method and judge == @judge").set_index("attribute")
             values = [
                 "{fd_corrected:.3f} ({fd_corrected_low:.3f} to {fd_corrected_high:.3f})".format(
@@ -187,20 +187,28 @@ def judges_table(results, world):
             ]
             rows.append([METHODS[method], judge, *values])
     header = ["method", "judge", *(f"FD {a.replace(',', ' x ')}" for a in attributes)]
-    joint = table[table["attribute"] == attributes[-1]].drop_duplicates("method")
-    agreement = joint.set_index("method")["agreement"]
+    joint = table[table["attribute"] == attributes[-1]]
+    agreement = joint.pivot(index="method", columns="judge", values="agreement")
     names = {m: n.split()[0] if n.startswith("(") else n for m, n in METHODS.items()}
-    said = [f"{names[m]} {agreement[m]:.3f}" for m in OURS if m in agreement]
-    said = ", ".join([f"held-out faces {agreement['real']:.3f}", *said])
+    names = {"real": "held-out faces"} | {method: names[method] for method in OURS}
+    said = []
+    for judge in [judge for judge in ("second", "probe") if judge in agreement]:
+        shares = [
+            f"{names[m]} {agreement.loc[m, judge]:.3f}" for m in names if m in agreement.index
+        ]
+        said.append(f"{judge}: {', '.join(shares)}")
     n = table.query("method == 'plain'")["n"].iloc[0]
-    note = f"\nN = {n}, with 95 % intervals. How often both name the same group of "
-    note += f"{attributes[-1].replace(',', ' x ')}: {said}. Right about held-out faces: "
+    note = f"\nN = {n}, with 95 % intervals. How often each names the same group of "
+    note += f"{attributes[-1].replace(',', ' x ')} as the first: {'; '.join(said)}. "
     right = table.query("method == 'real'").pivot(
         index="attribute", columns="judge", values="accuracy"
     )
     right = right.loc[[a for a in attributes if "," not in a]]
-    note += ", ".join(
-        f"{name} {row['first']:.3f} and {row['second']:.3f}" for name, row in right.iterrows()
+    judges = [judge for judge in ("first", "second", "probe") if judge in right]
+    note += f"Right about held-out faces ({', '.join(judges)}): "
+    note += "; ".join(
+        f"{name} {', '.join(f'{row[judge]:.3f}' for judge in judges)}"
+        for name, row in right.iterrows()
     )
     return markdown(header, rows, text=2) + f"{note}.\n"
 
