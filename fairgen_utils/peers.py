@@ -13,6 +13,7 @@ from sklearn.decomposition import PCA
 from tqdm import tqdm
 
 from fairgen_utils.audit import audit_fairness, localized_mixture, pilot_weights
+from fairgen_utils.classifier import FaceClassifier
 from fairgen_utils.generate import (
     decode,
     denoise,
@@ -125,6 +126,11 @@ def prepare(world, name, pilot_faces=4800, seed=20_000, progress=True):
         raise ValueError(f"name: there is no method {name!r}; choose from {', '.join(METHODS)}")
     if name == "goals" and not left_out(world):
         raise ValueError(f"name: 'goals' has no use: the target of {world.name} leaves nothing out")
+    if name == "guidance" and not isinstance(world.classifier, FaceClassifier):
+        raise ValueError(
+            "name: 'guidance' follows the gradient of a course's classifier through the decoder; "
+            f"{world.name} has a {type(world.classifier).__name__} in its place"
+        )
     other = {
         "plain": _plain,
         "clean": _clean,

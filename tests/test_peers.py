@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import build_pipeline
-from tiny_world import exact_pipeline
+from tiny_world import exact_pipeline, make_world
 
 from fairgen_utils import guidance, peers
 from fairgen_utils.audit import localized_mixture
@@ -76,6 +76,13 @@ def test_a_mixture_of_clean_latents_is_decoded_without_the_network(worlds_root, 
 def test_a_method_without_use_is_refused(world, name, said):
     with pytest.raises(ValueError, match=f"name: .*{said}"):
         prepare(world, name)
+
+
+def test_methods_that_need_no_gradient_work_on_a_world_of_ones_own():
+    own = make_world()
+    with pytest.raises(ValueError, match="name: 'guidance' follows the gradient"):
+        prepare(own, "guidance")
+    assert prepare(own, "plain", progress=False).draw(2, 0).shape == (2, 3, 16, 16)
 
 
 def test_plain_sampling_is_one_of_the_methods(world):
