@@ -70,7 +70,7 @@ def encode(pipeline, images, batch_size=128, progress=True):
     return np.concatenate(batches) * autoencoder.config.scaling_factor
 
 
-def decode(pipeline, latents, batch_size=64, progress=True):
+def decode(pipeline, latents, batch_size=32, progress=True):
     """Images of clean latents: ndarray, shape (n, height, width, 3), uint8."""
     autoencoder = _autoencoder(pipeline)
     images = []

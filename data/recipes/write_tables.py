@@ -51,13 +51,17 @@ def markdown(header, rows, text=1):
 def methods_table(results, world):
     """A row per method: discrepancy under both judges, quality over all and by group, and cost."""
     table = pd.read_csv(results / "fairness.csv").query("world == @world")
-    judges = pd.read_csv(results / "judges.csv").query("world == @world and judge == 'second'")
-    second = judges.set_index(["method", "attribute"])["fd_corrected"]
+    judges = pd.read_csv(results / "judges.csv").query("world == @world and method != 'real'")
     groups = pd.read_csv(results / "groups.csv").query("world == @world")
     by_group = groups.groupby("method")["ffd"].agg(["mean", "max"])
     joint = max(judges["attribute"], key=lambda attribute: attribute.count(","))
     singles = sorted(a for a in set(table["attribute"]) if "," not in a)
-    header = ["method", f"FD {joint.replace(',', ' x ')}", "by the second judge"]
+    others = judges.query("attribute == @joint").pivot(
+        index="method", columns="judge", values=["fd_corrected", "fd_floor95", "n"]
+    )
+    names = {"second": "by the second network", "probe": "by linear probes"}
+    names = {judge: name for judge, name in names.items() if judge in others["n"]}
+    header = ["method", f"FD {joint.replace(',', ' x ')}", *names.values()]
     header += [f"FD {name}" for name in singles]
     header += ["Frechet distance", "by group: mean (worst)", "calls per face kept"]
     rows = []
@@ -69,20 +73,22 @@ def methods_table(results, world):
         low, mean, high = values.min()[joint], values.mean(), values.max()[joint]
         seeds = of_method["seed"].nunique()
         spread = f" ({low:.3f} to {high:.3f})" if seeds > 1 else " (one seed)"
-        row = [name, f"{mean[joint]:.3f}{spread}", f"{second[method, joint]:.3f}"]
+        row = [name, f"{mean[joint]:.3f}{spread}"]
+        row += [f"{others.loc[method, ('fd_corrected', judge)]:.3f}" for judge in names]
         row += [f"{mean[single]:.3f}" for single in singles]
         row += [f"{of_method['ffd'].mean():.2f}"]
         row += ["{mean:.1f} ({max:.1f})".format(**by_group.loc[method])]
         rows.append([*row, f"{of_method['calls'].mean():.1f}"])
     floors = table.groupby("attribute")["fd_floor95"].mean()
     floor = [f"{floors[attribute]:.3f}" for attribute in (joint, *singles)]
-    floor.insert(1, f"{judges['fd_floor95'].mean():.3f}")
+    floor[1:1] = [f"{others['fd_floor95'][judge].iloc[0]:.3f}" for judge in names]
     rows.append(["*noise floor, 95th percentile*", *floor, "", "", ""])
     n, seeds = table["n"].min(), table["seed"].nunique()
     note = f"\nMean over {seeds} seeds (lowest to highest), N = {n} judged faces each; one fit and"
-    note += f" one pilot serve all seeds. Second judge: all seeds' faces together (N = {n * seeds}"
-    note += f"). By group: {groups['n'].min()} faces of each. Calls: of the U-Net; classifier"
-    note += " guidance adds as many passes through decoder and classifier and back.\n"
+    counted = " and ".join(f"{others['n'][judge].max():.0f}" for judge in names)
+    note += f" one pilot serve all seeds. Other judges: N = {counted}. By group: "
+    note += f"{groups['n'].min()} faces of each. Calls: of the U-Net; classifier guidance adds as"
+    note += " many passes through decoder and classifier and back.\n"
     return markdown(header, rows).replace("nan", "n/a") + note
 
 
@@ -197,7 +203,11 @@ def judges_table(results, world):
             f"{names[m]} {agreement.loc[m, judge]:.3f}" for m in names if m in agreement.index
         ]
         said.append(f"{judge}: {', '.join(shares)}")
-    n = table.query("method == 'plain'")["n"].iloc[0]
+    counts = table[table["method"].isin(OURS)].groupby("judge")["n"].agg(["min", "max"])
+    n = ", ".join(
+        f"{'' if low == high else 'at least '}{low} ({judge})"
+        for judge, (low, high) in counts.iterrows()
+    )
     note = f"\nN = {n}, with 95 % intervals. How often each names the same group of "
     note += f"{attributes[-1].replace(',', ' x ')} as the first: {'; '.join(said)}. "
     right = table.query("method == 'real'").pivot(
