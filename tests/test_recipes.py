@@ -384,3 +384,20 @@ def test_the_benchmark_finds_our_faces_to_be_those_of_plain_diffusers(world):
     found = dict(differences(world.pipeline, {"float32": world, "bfloat16": world}, n=4))
     assert found["PSNR to plain diffusers, float32, dB"] > 40
     assert found["same cell in both precisions, share"] == 1
+
+
+def test_no_overshoot_is_tried_beyond_the_first_that_makes_caricatures(
+    world, tmp_path, monkeypatch
+):
+    import measure_ablations
+    from tables import Table
+
+    def row(world, moved, factor, n):
+        known = {"world": world.name, "overshoot": factor}
+        return known | {"own_group": 0.5 + factor / 2, "own_group_real": 0.95}
+
+    monkeypatch.setattr(measure_ablations, "overshoot_row", row)
+    table = Table(tmp_path / "overshoot.csv", ["world", "overshoot"])
+    for _ in range(2):  # a second call finds nothing left to do
+        measure_ablations.measure_overshoot(world, table, 10)
+        assert table.rows["overshoot"].tolist() == [0, 0.4, 0.8, 1.2]

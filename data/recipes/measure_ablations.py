@@ -68,27 +68,32 @@ def measure_timesteps(world, table, n):
 def measure_overshoot(world, table, n):
     """How far outward: are faces recognised as their group as often as real ones, and how good?
 
-    The recommended factor is chosen by the recognition rate alone, never by fairness or quality.
+    Fairness has no say in the recommended factor. Beyond the first one at which faces are
+    recognised more often than real ones, none is tried.
     """
     mixture = localized_mixture(world, world.target)
-    real = float(np.mean(np.diag(world.confusion(world.target))))
-    k = len(mixture.weights_)
     for factor in OVERSHOOTS:
-        if table.has(world=world.name, overshoot=factor):
-            continue
-        moved = mixture.overshoot(factor)
-        even_sample = generate(world, n, 80_000, moved, np.full(k, 1 / k))
-        weights, _, _ = pilot_weights(
-            world, moved, world.target, even(world, world.target), n // k, seed=80_001
-        )
-        sample = generate(world, n, 80_002, moved, weights)
-        row = {"world": world.name, "overshoot": factor, "n": n, "seed": 80_000}
-        row["own_group"] = own_group_rate(world, moved, even_sample, world.target)
-        row["own_group_real"] = real
-        row |= audit_fairness(world, sample.predictions, world.target)
-        row |= audit_quality(world, sample.predictions)
-        row |= {"within_group_variance": within_group_variance(world, sample.predictions)}
-        table.add([row])
+        if not table.has(world=world.name, overshoot=factor):
+            table.add([overshoot_row(world, mixture.overshoot(factor), factor, n)])
+        row = table.rows.query("world == @world.name and overshoot == @factor").iloc[0]
+        if row["own_group"] > row["own_group_real"]:
+            break
+
+
+def overshoot_row(world, moved, factor, n):
+    """What comes of one factor."""
+    k = len(moved.weights_)
+    even_sample = generate(world, n, 80_000, moved, np.full(k, 1 / k))
+    weights, _, _ = pilot_weights(
+        world, moved, world.target, even(world, world.target), n // k, seed=80_001
+    )
+    sample = generate(world, n, 80_002, moved, weights)
+    row = {"world": world.name, "overshoot": factor, "n": n, "seed": 80_000}
+    row["own_group"] = own_group_rate(world, moved, even_sample, world.target)
+    row["own_group_real"] = float(np.mean(np.diag(world.confusion(world.target))))
+    row |= audit_fairness(world, sample.predictions, world.target)
+    row |= audit_quality(world, sample.predictions)
+    return row | {"within_group_variance": within_group_variance(world, sample.predictions)}
 
 
 def measure_components(world, table, n, seeds):

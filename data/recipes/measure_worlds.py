@@ -8,14 +8,18 @@ it is measured; a killed run picks up where it stopped. Delete rows to measure t
 """
 
 import argparse
+import os
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from make_faces import ALL, FaceMaker, applicable
 from probe import probe_world
 from tables import Table
+from write_tables import METHODS
 
+from fairgen_utils import show
 from fairgen_utils.audit import (
     audit_fairness,
     audit_groups,
@@ -161,6 +165,20 @@ def real_rows(worlds):
     return rows
 
 
+def contact_sheet(maker, path):
+    """Ten faces of every method that has been made, the first ten of the first seed: a row each."""
+    methods = [m for m in METHODS if (maker.folder / f"{m}_0.npz").exists()]
+    size = (8, 0.95 * len(methods))
+    fig, axes = plt.subplots(len(methods), 1, figsize=size, layout="constrained", squeeze=False)
+    for ax, method in zip(axes[:, 0], methods, strict=True):
+        show.faces(ax, maker.faces(method, 0).images[:10], 10, METHODS[method])
+        ax.title.set_fontsize(9)
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    fig.savefig(temporary, format="png", dpi=90)
+    os.replace(temporary, path)
+    plt.close(fig)
+
+
 def main():
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--worlds", nargs="+", default=["heads", "utkface"])
@@ -187,26 +205,36 @@ def main():
     groups = Table(options.out / "groups.csv", ["world", "method", "attribute", "group"])
     judges = Table(options.out / "judges.csv", ["world", "method", "attribute", "judge"])
     for name in options.worlds:
+        world = load_world(name, device=options.device)
+        source = options.photographs if name == "utkface" else world.folder
+        names = ["first", "second"] + ["probe"] * (source is not None)
+
+        def missing(method, world=world, names=names):
+            """Seeds without rows; None where there is nothing left to do."""
+            known = {"world": world.name, "method": method}
+            seeds = [s for s in options.seeds if not fairness.has(**known, seed=s)]
+            judged = all(judges.has(**known, judge=judge) for judge in names)
+            return None if groups.has(**known) and judged and not seeds else seeds
+
+        todo = {
+            method: missing(method) for method in options.methods if method in applicable(world)
+        }
+        todo = {method: seeds for method, seeds in todo.items() if seeds is not None}
+        if not todo:
+            continue
         generator = load_world(name, device=options.device, dtype=getattr(torch, options.dtype))
         maker = FaceMaker(generator, options.n, options.faces)
-        world = load_world(name, device=options.device)
         worlds = {"first": world, "second": world.second_judge()}
-        source = options.photographs if name == "utkface" else world.folder
         if source is not None:
             heldout = "heldout" if name == "utkface" else "reference"
             faces = [read_faces(source, split) for split in ("train", heldout)]
             worlds["probe"] = probe_world(world, *faces)
         judges.add(real_rows(worlds))
-        for method in [m for m in options.methods if m in applicable(world)]:
-            known = {"world": name, "method": method}
-            missing = [s for s in options.seeds if not fairness.has(**known, seed=s)]
-            judged = groups.has(**known) and all(judges.has(**known, judge=j) for j in worlds)
-            if judged and not missing:
-                continue
+        for method, seeds in todo.items():
             print(f"{name} {method}", flush=True)
             faces = {seed: maker.faces(method, seed) for seed in options.seeds}
             said = {seed: world.classify(found.images) for seed, found in faces.items()}
-            for seed in missing:
+            for seed in seeds:
                 rows, of_groups = measure(world, faces[seed], said[seed], method, seed)
                 group_shares.add(of_groups)
                 fairness.add(rows)
@@ -218,6 +246,7 @@ def main():
                 everybody["probe"] = worlds["probe"].classify(images[: options.n])
             groups.add(group_rows(world, everybody["first"], method))
             judges.add(judge_rows(worlds, everybody, method))
+        contact_sheet(maker, options.out / f"faces_{name}.png")
 
 
 if __name__ == "__main__":
