@@ -145,6 +145,9 @@ def judge_rows(worlds, predictions, method):
             labels = first.joint(found.labels, attribute)
             row["agreement"] = float(np.mean(labels == first_said[: len(labels)]))
             row |= audit_fairness(world, found, attribute)
+            if (method, judge) == ("rejection", "first"):
+                # it selected these faces: its confusion matrix says nothing of them any more
+                row |= {key: np.nan for key in row if key.startswith("fd_corrected")}
             if judge != "probe":
                 row |= audit_quality(world, found)
             rows.append(row)

@@ -63,7 +63,8 @@ def methods_table(results, world):
     names = {judge: name for judge, name in names.items() if judge in others["n"]}
     header = ["method", f"FD {joint.replace(',', ' x ')}", *names.values()]
     header += [f"FD {name}" for name in singles]
-    header += ["Frechet distance", "by group: mean (worst)", "calls per face kept"]
+    header += ["Frechet distance", "by group: mean (worst)", "detail", "calls per face kept"]
+    plain_detail = table.query("method == 'plain'")["detail"].mean()
     rows = []
     for method, name in METHODS.items():
         of_method = table[table["method"] == method]
@@ -78,17 +79,19 @@ def methods_table(results, world):
         row += [f"{mean[single]:.3f}" for single in singles]
         row += [f"{of_method['ffd'].mean():.2f}"]
         row += ["{mean:.1f} ({max:.1f})".format(**by_group.loc[method])]
+        row += [f"{of_method['detail'].mean() / plain_detail:.2f}"]
         rows.append([*row, f"{of_method['calls'].mean():.1f}"])
     floors = table.groupby("attribute")["fd_floor95"].mean()
     floor = [f"{floors[attribute]:.3f}" for attribute in (joint, *singles)]
     floor[1:1] = [f"{others['fd_floor95'][judge].iloc[0]:.3f}" for judge in names]
-    rows.append(["*noise floor, 95th percentile*", *floor, "", "", ""])
+    rows.append(["*noise floor, 95th percentile*", *floor, "", "", "", ""])
     n, seeds = table["n"].min(), table["seed"].nunique()
     note = f"\nMean over {seeds} seeds (lowest to highest), N = {n} judged faces each; one fit and"
     counted = " and ".join(f"{others['n'][judge].max():.0f}" for judge in names)
     note += f" one pilot serve all seeds. Other judges: N = {counted}. By group: "
-    note += f"{groups['n'].min()} faces of each. Calls: of the U-Net; classifier guidance adds as"
-    note += " many passes through decoder and classifier and back.\n"
+    note += f"{groups['n'].min()} faces of each. Detail: over plain sampling's. Calls: of the"
+    note += " U-Net; classifier guidance adds as many passes through decoder and classifier and"
+    note += " back.\n"
     return markdown(header, rows).replace("nan", "n/a") + note
 
 
