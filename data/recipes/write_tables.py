@@ -226,6 +226,22 @@ def judges_table(results, world):
     return markdown(header, rows, text=2) + f"{note}.\n"
 
 
+def brightness_table(results, world):
+    """Mean brightness of the middle of the face, group by group, real and generated."""
+    table = pd.read_csv(results / "brightness.csv").query("world == @world")
+    names = {"real": "held-out faces"} | METHODS
+    rows = []
+    for group, part in table.groupby("group", sort=False):
+        found = part.set_index("method")
+        real = "{brightness:.0f} ({deviation:.0f})".format(**found.loc["real"])
+        others = [f"{found.loc[m, 'brightness']:.0f}" for m in names if m in found.index][1:]
+        rows.append([group, real, *others])
+    header = ["group", "held-out faces (standard deviation)"]
+    header += [names[method] for method in list(names)[1:] if method in set(table["method"])]
+    least = table.query("method != 'real'")["n"].min()
+    return markdown(header, rows) + f"\nFrom 0 to 255; at least {least} faces of each group.\n"
+
+
 def others_table(results, world):
     """What a classifier with a fifth group, "Others", says of real and of generated faces."""
     table = pd.read_csv(results / "others.csv")
@@ -348,6 +364,7 @@ TABLES = {
     "classifier": classifier_table,
     "training": training_table,
     "memorization": memorization_table,
+    "brightness": brightness_table,
 }
 
 

@@ -1,0 +1,59 @@
+"""Are groups drawn darker or lighter than they are? Writes brightness.csv.
+
+Means moved outward exaggerate what tells groups apart, and shares and classifier features say
+nothing of it. So: the mean brightness of the middle of the face, for each group as classified,
+beside that of held-out faces of the group.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from make_faces import FaceMaker
+from tables import Table
+
+from fairgen_utils.datasets import read_faces
+from fairgen_utils.worlds import load_world
+
+METHODS = ("plain", "localized_pilot", "overshoot", "bottleneck")
+MIDDLE = slice(24, 42)  # of 64 pixels, down and across: cheeks, nose and eyes
+
+
+def brightness(images):
+    """Mean over the middle of each picture and all colours, from 0 to 255: shape (n,)."""
+    return np.asarray(images)[:, MIDDLE, MIDDLE].mean((1, 2, 3))
+
+
+def rows_of(world, method, images, labels):
+    """Mean and standard deviation of brightness, for every group of the second cell attribute."""
+    attribute, found = world.cell_attributes[1], brightness(images)
+    rows = []
+    for g, group in enumerate(world.groups(attribute)):
+        own = found[labels[attribute] == g]
+        row = {"world": world.name, "method": method, "attribute": attribute, "group": group}
+        rows.append({**row, "n": len(own), "brightness": own.mean(), "deviation": own.std()})
+    return rows
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--world", required=True)
+    arguments.add_argument("--photographs", type=Path, required=True, help="data/heads or a zip")
+    arguments.add_argument("--heldout", default="heldout", help="split to compare with")
+    arguments.add_argument("--faces", type=Path, default=Path("runs/faces"))
+    arguments.add_argument("--n", type=int, default=2000, help="faces in each file of --faces")
+    arguments.add_argument("--out", type=Path, default=Path("data/results/brightness.csv"))
+    options = arguments.parse_args()
+    world = load_world(options.world)
+    maker = FaceMaker(load_world(options.world, dtype=torch.bfloat16), options.n, options.faces)
+    table = Table(options.out, ["world", "method", "group"])
+    heldout = read_faces(options.photographs, options.heldout)
+    table.add(rows_of(world, "real", np.asarray(heldout.images[:]), heldout.labels))
+    for method in METHODS:
+        images = maker.faces(method, 0).images
+        table.add(rows_of(world, method, images, world.classify(images).labels))
+
+
+if __name__ == "__main__":
+    main()
