@@ -87,8 +87,8 @@ def methods_table(results, world):
     rows.append(["*noise floor, 95th percentile*", *floor, "", "", "", ""])
     n, seeds = table["n"].min(), table["seed"].nunique()
     note = f"\nMean over {seeds} seeds (lowest to highest), N = {n} judged faces each; one fit and"
-    counted = " and ".join(f"{others['n'][judge].max():.0f}" for judge in names)
-    note += f" one pilot serve all seeds. Other judges: N = {counted}. By group: "
+    counted = " and ".join(f"{others['n'][judge].min():.0f}" for judge in names)
+    note += f" one pilot serve all seeds. Other judges: N at least {counted}. By group: "
     note += f"{groups['n'].min()} faces of each. Detail: over plain sampling's. Calls: of the"
     note += " U-Net; classifier guidance adds as many passes through decoder and classifier and"
     note += " back.\n"
