@@ -4,6 +4,7 @@ import hashlib
 import io
 import warnings
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,12 @@ from PIL import Image, ImageOps
 from tqdm import tqdm
 
 IMAGE_SIZE = 64
+# what is refused unread, so that a stranger's file cannot fill the memory
+MOST_PIXELS, MOST_BYTES = 50_000_000, 100_000_000
+DAMAGED = (
+    *(OSError, SyntaxError, RuntimeError, EOFError, zlib.error),
+    *(zipfile.BadZipFile, Image.DecompressionBombError),
+)
 
 HEADS_ATTRIBUTES = {
     "gender": ("female", "male"),
@@ -338,6 +345,34 @@ def read_faces(path, split):
     return read_utkface(path, split)
 
 
+def read_pictures(path, size=IMAGE_SIZE):
+    """All pictures of a folder or zip archive, in the order of their names; labels are not read.
+
+    Parameters
+    ----------
+    path : path
+    size : int
+        Pictures are cut to a square about the middle and scaled to this.
+
+    Returns
+    -------
+    Pictures
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such path, or no .jpg, .jpeg or .png in it.
+    ValueError
+        When a picture is read that is damaged, animated, in CMYK or larger than 50 megapixels.
+    """
+    path = _existing(path, "a folder or zip archive of pictures")
+    with _open(path) as archive:
+        names = sorted(name for name in archive.namelist() if _is_picture(name))
+    if not names:
+        raise FileNotFoundError(f"path: {path} holds no .jpg, .jpeg or .png picture")
+    return Pictures(path, names, size, crop=True)
+
+
 def _existing(path, what):
     if not Path(path).exists():
         raise FileNotFoundError(f"path: {path} does not exist; give {what}")
@@ -390,11 +425,16 @@ def _open(path):
         return _Folder(path)
     if not zipfile.is_zipfile(path):
         raise ValueError(f"path: {path} is damaged or no zip archive; fetch it again")
-    return zipfile.ZipFile(path)
+    archive = zipfile.ZipFile(path)
+    # nothing is ever unpacked; names that would leave the folder still betray a hostile archive
+    for member in archive.infolist():
+        if member.filename.startswith(("/", "\\")) or ".." in Path(member.filename).parts:
+            raise ValueError(f"path: {path} holds {member.filename!r}, outside itself; not read")
+    return archive
 
 
 class _Folder:
-    """A folder with the three methods of a ZipFile that the readers use."""
+    """A folder with the methods of a ZipFile that the readers use."""
 
     def __init__(self, root):
         self.root = Path(root)
@@ -408,12 +448,18 @@ class _Folder:
     def namelist(self):
         return [p.relative_to(self.root).as_posix() for p in self.root.rglob("*") if p.is_file()]
 
+    def getinfo(self, name):
+        member = zipfile.ZipInfo(name)
+        member.file_size = (self.root / name).stat().st_size
+        return member
+
     def read(self, name):
         return (self.root / name).read_bytes()
 
 
 def _is_picture(name):
-    return Path(name).suffix.lower() in (".jpg", ".jpeg", ".png")
+    hidden = Path(name).name.startswith(".") or "__MACOSX" in Path(name).parts
+    return not hidden and Path(name).suffix.lower() in (".jpg", ".jpeg", ".png")
 
 
 def _parse_utkface(name):
@@ -437,12 +483,26 @@ def _indices(column, groups, name):
     return column.map({group: i for i, group in enumerate(groups)}).to_numpy(np.int64)
 
 
+def _decode(archive, name):
+    if archive.getinfo(name).file_size > MOST_BYTES:
+        raise ValueError(f"{name} unpacks to more than {MOST_BYTES // 10**6} MB; leave it out")
+    picture = Image.open(io.BytesIO(archive.read(name)))
+    if picture.width * picture.height > MOST_PIXELS:
+        size = f"{picture.width} x {picture.height} pixels"
+        raise ValueError(f"{name} has {size}, more than {MOST_PIXELS}; scale it down first")
+    if getattr(picture, "n_frames", 1) > 1:
+        raise ValueError(f"{name} is animated; save one of its pictures")
+    if picture.mode == "CMYK":
+        raise ValueError(f"{name} is in CMYK, colours for a printer; convert it to RGB")
+    return picture.convert("RGB")
+
+
 def _read_images(archive, names, size=IMAGE_SIZE, crop=False):
     images = np.empty((len(names), size, size, 3), np.uint8)
     for i, name in enumerate(tqdm(names, desc="reading faces", delay=2, leave=False)):
         try:
-            picture = Image.open(io.BytesIO(archive.read(name))).convert("RGB")
-        except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+            picture = _decode(archive, name)
+        except DAMAGED as error:
             raise ValueError(f"{name} is damaged or no picture ({error}); fetch it again") from None
         if crop:
             picture = ImageOps.fit(picture, (size, size), Image.LANCZOS)

@@ -27,12 +27,13 @@ from fairgen_utils.worlds import load_world
 def parse_target(world, text):
     """``"gender,ancestry"`` or ``"gender=0.3,0.7"`` -> attribute, target shares.
 
-    Shares follow the order of ``world.groups(attribute)``; uniform when none are given.
+    Shares follow the order of ``world.groups(attribute)``; uniform when none are given, or when
+    the word ``uniform`` is; ``joint:`` may stand before several attributes.
     """
-    attribute, _, numbers = text.partition("=")
+    attribute, _, numbers = text.removeprefix("joint:").partition("=")
     attribute = ",".join(world.names(attribute))
     groups = world.groups(attribute)
-    if not numbers:
+    if numbers in ("", "uniform"):
         return attribute, np.full(len(groups), 1 / len(groups))
     try:
         target = np.array([float(number) for number in numbers.split(",")])

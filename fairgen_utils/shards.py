@@ -317,7 +317,7 @@ def _settle(path, settings, state):
         )
 
 
-def _world(name, device, dtype):
+def world_of(name, device, dtype):
     """A shipped world by name, or whatever ``module:function`` returns."""
     if ":" not in name:
         return load_world(name, device=device, dtype=dtype)
@@ -355,7 +355,7 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     state = processes()
     try:
-        world = _world(options.world, state.device, getattr(torch, options.dtype))
+        world = world_of(options.world, state.device, getattr(torch, options.dtype))
         attribute, target = parse_target(world, options.target or world.target)
         paths = generate_sharded(
             world,

@@ -96,6 +96,36 @@ def before_after(plain_images, fair_images, panels):
     return fig
 
 
+def share_panels(panels, title=""):
+    """Share bars of several attributes, one above the other.
+
+    Parameters
+    ----------
+    panels : list of tuple
+        One per attribute: (name, groups, series, target), as `share_bars` takes them.
+
+    Returns
+    -------
+    matplotlib Figure
+    """
+    heights = [1 + len(groups) for _, groups, _, _ in panels]
+    figure, axes = plt.subplots(
+        *(len(panels), 1),
+        figsize=(7, 0.45 * sum(heights) + 1),
+        height_ratios=heights,
+        layout="constrained",
+        squeeze=False,
+    )
+    longest = max(np.max(series[name][1]) for _, _, series, _ in panels for name in series)
+    for ax, (name, groups, series, target) in zip(axes[:, 0], panels, strict=True):
+        share_bars(ax, groups, series, target, name)
+        ax.set_xlim(0, min(1.0, longest + 0.15))
+        ax.set_xlabel("share of pictures" if ax is axes[-1, 0] else "")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
+    figure.suptitle(title, x=0.02, ha="left")
+    return figure
+
+
 def picture(fig, alt, width=900):
     """A figure as a picture with alternative text, closed so that it is shown once.
 

@@ -56,9 +56,9 @@ CLAIMS = re.compile(r"\b(debiased|unbiased|solved)\b", re.IGNORECASE)
 WHO_KNOWS = {
     "torch": {
         *("classifier", "generate", "guidance", "own_world", "peers"),
-        *("quality", "shards", "worlds"),
+        *("quality", "shards", "worlds", "__main__"),
     },
-    "diffusers": {"classifier", "generate", "own_world", "shards", "worlds"},
+    "diffusers": {"__main__", "classifier", "generate", "own_world", "shards", "worlds"},
     "accelerate": {"shards"},
     "sklearn": {"guidance", "localize", "peers", "quality", "subspace"},
     "torchmetrics": {"quality"},

@@ -2,7 +2,8 @@
 
 Means moved outward exaggerate what tells groups apart, and shares and classifier features say
 nothing of it. So: the mean brightness of the middle of the face, for each group as classified,
-beside that of held-out faces of the group.
+beside that of held-out faces of the group. With ``--factors``, the same for other
+factors than the world's own, with even components and no pilot.
 """
 
 import argparse
@@ -13,10 +14,12 @@ import torch
 from make_faces import FaceMaker
 from tables import Table
 
+from fairgen_utils.audit import generate, localized_mixture
 from fairgen_utils.datasets import read_faces
 from fairgen_utils.worlds import load_world
 
 METHODS = ("plain", "localized_pilot", "overshoot", "bottleneck")
+SWEEP_FACES, SEED = 1200, 40_000  # for each of --factors
 MIDDLE = slice(24, 42)  # of 64 pixels, down and across: cheeks, nose and eyes
 
 
@@ -43,6 +46,7 @@ def main():
     arguments.add_argument("--heldout", default="heldout", help="split to compare with")
     arguments.add_argument("--faces", type=Path, default=Path("runs/faces"))
     arguments.add_argument("--n", type=int, default=2000, help="faces in each file of --faces")
+    arguments.add_argument("--factors", type=float, nargs="*", default=[], help="to move means by")
     arguments.add_argument("--out", type=Path, default=Path("data/results/brightness.csv"))
     options = arguments.parse_args()
     world = load_world(options.world)
@@ -53,6 +57,12 @@ def main():
     for method in METHODS:
         images = maker.faces(method, 0).images
         table.add(rows_of(world, method, images, world.classify(images).labels))
+    for factor in options.factors:
+        moved = localized_mixture(maker.world, world.target).overshoot(factor)
+        k = len(moved.weights_)
+        sample = generate(maker.world, SWEEP_FACES, SEED, moved, np.full(k, 1 / k))
+        labels = sample.predictions.labels
+        table.add(rows_of(world, f"overshoot {factor:g}", sample.images, labels))
 
 
 if __name__ == "__main__":

@@ -233,7 +233,9 @@ def judges_table(results, world):
 def brightness_table(results, world):
     """Mean brightness of the middle of the face, group by group, real and generated."""
     table = pd.read_csv(results / "brightness.csv").query("world == @world")
+    swept = sorted({method for method in table["method"] if method.startswith("overshoot ")})
     names = {"real": "held-out faces"} | METHODS
+    names |= {method: f"(e) with factor {method.split()[1]}" for method in swept}
     rows = []
     for group, part in table.groupby("group", sort=False):
         found = part.set_index("method")
