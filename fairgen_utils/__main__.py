@@ -66,8 +66,8 @@ def make_dataset(world, attribute, target, n, out, seed=0, per_component=60, sha
         If the folder holds something else, or another run is at work in it.
     """
     out = Path(out)
-    strangers = {"images", "labels.csv", "labels.csv.part", "shards", "provenance.json", ".lock"}
-    if out.exists() and (found := sorted({path.name for path in out.iterdir()} - strangers)):
+    ours = {"images", "labels.csv", "labels.csv.part", "shards", "provenance.json", ".lock"}
+    if out.exists() and (found := sorted({path.name for path in out.iterdir()} - ours)):
         raise ValueError(f"out: {out} already holds {found[:3]}; choose a new folder")
     out.mkdir(parents=True, exist_ok=True)
     wanted = {
@@ -241,7 +241,7 @@ def main(arguments=None):
     make.set_defaults(run=_generate)
     read = commands.add_parser("measure", help="shares in a folder or zip of pictures", **look)
     read.add_argument("folder", type=Path, help="pictures: .jpg, .jpeg, .png; folders inside, too")
-    read.add_argument("--world", default="heads", help=WORLD_HELP.replace("returns", "makes"))
+    read.add_argument("--world", default="heads", help=WORLD_HELP)
     read.add_argument("--out", type=Path, default=Path("outputs"), help="default: outputs/")
     read.set_defaults(run=_measure)
     options = parser.parse_args(arguments)
@@ -250,7 +250,7 @@ def main(arguments=None):
     except (ValueError, OSError) as error:
         parser.exit(2, f"{error}\n")
     except KeyboardInterrupt:
-        parser.exit(130, "interrupted; the same command goes on where it was\n")
+        parser.exit(130, "interrupted; generate goes on where it was if given again\n")
 
 
 if __name__ == "__main__":
