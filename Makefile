@@ -23,7 +23,7 @@ READY := .venv/ready
 PIP := $(RUN) -m pip install --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lab results bench clean
+.PHONY: help demo test lab dashboard book results bench clean
 
 ## list the targets and the variables
 help:
@@ -36,7 +36,7 @@ help:
 	  END { printf "variables, with what they are unless set:\n%s", variables }' Makefile
 
 # Both use only the worlds that lie in data/: no model hub is ever asked.
-demo test bench: export HF_HUB_OFFLINE = 1
+demo test bench dashboard: export HF_HUB_OFFLINE = 1
 
 ## generate faces plainly and fairly, and compare what comes out
 demo: $(READY)
@@ -53,6 +53,14 @@ test: $(READY)
 ## read the course in JupyterLab
 lab: $(READY)
 	$(RUN) -m jupyterlab --notebook-dir=notebooks
+
+## open the bias dashboard: one page to project in a workshop
+dashboard: $(READY)
+	$(RUN) -m voila notebooks/teaching/dashboard.ipynb
+
+## make a website of the notebooks, in outputs/book
+book: $(READY)
+	$(RUN) -m sphinx -W --keep-going -d outputs/book_cache notebooks outputs/book
 
 ## measure what data/results lacks, and write the tables of README and cards from it
 results: $(READY)
@@ -82,5 +90,5 @@ $(READY): pyproject.toml
 	test -f $@ || $(PYTHON) -m venv --clear .venv
 	@rm -f $@
 	$(PIP) $(if $(TORCH_INDEX),--index-url "$(TORCH_INDEX)") "$(TORCH)"
-	$(PIP) --editable ".[test]"
+	$(PIP) --editable ".[test,browser]"
 	@touch $@

