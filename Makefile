@@ -60,7 +60,8 @@ dashboard: $(READY)
 
 ## make a website of the notebooks, in outputs/book
 book: $(READY)
-	$(RUN) -m sphinx -W --keep-going -d outputs/book_cache notebooks outputs/book
+	$(RUN) -m sphinx -W --keep-going -q -c notebooks -d outputs/book_cache . outputs/book
+	@echo "open outputs/book/index.html"
 
 ## measure what data/results lacks, and write the tables of README and cards from it
 results: $(READY)

@@ -31,7 +31,7 @@ from fairgen_utils.demo import parse_target
 from fairgen_utils.fairness import shares
 from fairgen_utils.shards import generate_sharded, world_of
 from fairgen_utils.uncertainty import correct_shares, share_intervals
-from fairgen_utils.worlds import Predictions
+from fairgen_utils.worlds import Predictions, best_device
 
 CHUNK = 2000  # pictures in memory at a time
 WORLD_HELP = "heads, utkface, or module:function of yours that returns a world (default: heads)"
@@ -180,7 +180,7 @@ def measure_folder(world, path):
 
 
 def _generate(options):
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = options.device or best_device()
     world = world_of(options.world, device, getattr(torch, options.dtype))
     attribute, target = parse_target(world, options.target or world.target)
     world.confusion(attribute)  # before hours of work: can the classifier tell them apart?
@@ -237,6 +237,7 @@ def main(arguments=None):
     make.add_argument("--out", type=Path, required=True, help="new folder, or one begun before")
     make.add_argument("--seed", type=int, default=0, help="same seed, same faces (default: 0)")
     make.add_argument("--pilot", type=int, default=60, help="pilot faces per component")
+    make.add_argument("--device", help="cuda, mps or cpu (default: the fastest that is there)")
     make.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     make.set_defaults(run=_generate)
     read = commands.add_parser("measure", help="shares in a folder or zip of pictures", **look)

@@ -28,7 +28,7 @@ from fairgen_utils.audit import Sample, audit_fairness, audit_quality, generate,
 from fairgen_utils.demo import panels_of
 from fairgen_utils.fairness import check_count, check_target
 from fairgen_utils.localize import component_table, solve_weights
-from fairgen_utils.worlds import Predictions, load_world
+from fairgen_utils.worlds import Predictions, best_device, load_world
 
 BATCH = 24  # faces between two looks at the cancel button: about a second
 PILOT_SEED, FACES_SEED = 1, 2
@@ -111,7 +111,7 @@ class Studio:
     def world(self, name):
         """A shipped world, loaded once."""
         if name not in self._worlds:
-            self._worlds[name] = load_world(name, self.root)
+            self._worlds[name] = load_world(name, self.root, best_device())
         return self._worlds[name]
 
     def check(self, settings):

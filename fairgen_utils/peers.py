@@ -4,6 +4,7 @@
 and knows what a face costs. Each peer is written in its simplest honest form.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,7 +69,7 @@ class Method:
     """
 
     name: str
-    draw: callable
+    draw: Callable
     calls: float
     preparation: float = 0.0
     timestep: int = 0

@@ -311,6 +311,13 @@ def load_world(name, root=None, device="cpu", dtype=torch.float32):
     )
 
 
+def best_device():
+    """The fastest device that is there: ``"cuda"``, a Mac's ``"mps"``, or ``"cpu"``."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
 @contextmanager
 def quiet_diffusers():
     """Load without remarks that help nobody here."""

@@ -11,7 +11,7 @@ import torch
 from conftest import ATTRIBUTES, TRAIN_COUNTS
 
 from fairgen_utils.generate import decode, sample_plain
-from fairgen_utils.worlds import load_world
+from fairgen_utils.worlds import best_device, load_world
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 SHIPPED = sorted(path.parent.name for path in DATA.glob("*/world.json"))
@@ -342,3 +342,13 @@ def test_the_second_judge_is_another_network_that_reads_held_out_faces_as_well(n
         assert np.array_equal(world.heldout(attribute)[0], second.heldout(attribute)[0])
     assert second.reference()["mean"].shape == world.reference()["mean"].shape
     assert not np.allclose(second.reference()["mean"], world.reference()["mean"])
+
+
+@pytest.mark.parametrize(
+    ("cuda", "mps", "best"),
+    [(True, True, "cuda"), (True, False, "cuda"), (False, True, "mps"), (False, False, "cpu")],
+)
+def test_the_fastest_device_is_taken(monkeypatch, cuda, mps, best):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+    assert best_device() == best
