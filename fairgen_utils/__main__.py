@@ -114,9 +114,7 @@ def _make_dataset(world, wanted, out):
             "labels.csv": hashlib.sha256((out / "labels.csv").read_bytes()).hexdigest(),
         },
     }
-    temporary = record.with_suffix(".part")
-    temporary.write_text(json.dumps(made, indent=1) + "\n")
-    os.replace(temporary, record)
+    _write_whole(record, (json.dumps(made, indent=1) + "\n").encode())
     shutil.rmtree(out / "shards")
     return made
 
@@ -179,6 +177,12 @@ def measure_folder(world, path):
     return pd.DataFrame(rows), pd.DataFrame(audits)
 
 
+def _write_whole(path, content):
+    """Written beside and renamed: a kill leaves either the old file or the new one."""
+    path.with_suffix(".part").write_bytes(content)
+    os.replace(path.with_suffix(".part"), path)
+
+
 def _generate(options):
     device = options.device or best_device()
     world = world_of(options.world, device, getattr(torch, options.dtype))
@@ -200,6 +204,8 @@ def _generate(options):
 def _measure(options):
     world = world_of(options.world, "cpu", torch.float32)
     options.out.mkdir(parents=True, exist_ok=True)
+    if not os.access(options.out, os.W_OK):  # before minutes of work
+        raise PermissionError(13, "Permission denied", str(options.out))
     table, fairness = measure_folder(world, options.folder)
     panels, alt = [], []
     for name, rows in table.groupby("attribute", sort=False):
@@ -209,8 +215,8 @@ def _measure(options):
         alt += [f"{row.group} {row.share:.2f}" for row in rows.itertuples()]
     figure = show.share_panels(panels, f"{options.folder.name}: {table['n'].iloc[0]} pictures")
     path = options.out / "shares.png"
-    path.write_bytes(show.picture(figure, "Shares: " + ", ".join(alt)).data)
-    table.round(5).to_csv(options.out / "shares.csv", index=False)
+    _write_whole(path, show.picture(figure, "Shares: " + ", ".join(alt)).data)
+    _write_whole(options.out / "shares.csv", table.round(5).to_csv(index=False).encode())
     print(table.round(3).to_string(index=False), end="\n\n")
     columns = ["attribute", "fd_corrected", "fd_corrected_low", "fd_corrected_high", "fd_floor95"]
     print(fairness[columns].round(3).to_string(index=False))

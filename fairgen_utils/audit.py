@@ -5,7 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fairgen_utils.fairness import check_shares, fairness_discrepancy, shares
+from fairgen_utils.fairness import (
+    check_count,
+    check_shares,
+    fairness_discrepancy,
+    shares,
+)
 from fairgen_utils.generate import decode, sample_localized, sample_plain
 from fairgen_utils.localize import component_table, solve_weights
 from fairgen_utils.quality import frechet_distance, kernel_distance
@@ -156,7 +161,8 @@ def reject(labels, target, n, seed):
         How many faces had to be generated to find them. When the sample is too small to fill
         every quota, all of it, and fewer than `n` are kept.
     """
-    quotas = np.random.default_rng(seed).multinomial(n, target)
+    target = check_shares(target)
+    quotas = np.random.default_rng(seed).multinomial(check_count(n, "n"), target / target.sum())
     places = [np.flatnonzero(labels == g)[:quota] for g, quota in enumerate(quotas)]
     kept = np.sort(np.concatenate(places))
     full = all(len(found) == quota for found, quota in zip(places, quotas, strict=True))

@@ -146,12 +146,17 @@ def normalized_entropy(shares):
     return plain(np.clip(entr(shares).sum(axis=-1) / np.log(shares.shape[-1]), 0, 1))
 
 
+def check_numbers(values, name, dtype=float):
+    """Numbers as an array; ValueError names the argument `name`."""
+    try:
+        return np.asarray(values, dtype)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name}: not an array of numbers; found {values!r:.60}") from None
+
+
 def check_shares(shares, name="target", n_groups=None):
     """Shares (..., n_groups) as an array, not rescaled; ValueError names the argument `name`."""
-    try:
-        array = np.asarray(shares, dtype=float)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name}: not an array of numbers; pass one share per group") from None
+    array = check_numbers(shares, name)
     if array.ndim == 0 or array.size == 0:
         raise ValueError(f"{name}: shape {array.shape} holds no group; pass one share per group")
     if n_groups is not None and array.shape[-1] != n_groups:

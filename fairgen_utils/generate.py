@@ -5,11 +5,14 @@ what it makes of images; without one (``DDPMPipeline``) the pixels themselves, i
 """
 
 import inspect
+from numbers import Integral
 
 import numpy as np
 import torch
 from diffusers import DDIMInverseScheduler
 from tqdm import tqdm
+
+from fairgen_utils.fairness import check_count, check_numbers
 
 
 def start_timestep(pipeline, timestep, num_inference_steps):
@@ -29,8 +32,8 @@ def start_timestep(pipeline, timestep, num_inference_steps):
     index : int
     """
     last = pipeline.scheduler.config.num_train_timesteps
-    if not 0 <= timestep < last:
-        raise ValueError(f"timestep: found {timestep}; this generator knows 0 to {last - 1}")
+    if not isinstance(timestep, Integral) or not 0 <= timestep < last:
+        raise ValueError(f"timestep: found {timestep!r}; this generator knows 0 to {last - 1}")
     scheduler = _fresh_scheduler(pipeline, num_inference_steps)
     distances = (scheduler.timesteps.cpu() - timestep).abs()
     index = int(distances.argmin())
@@ -202,7 +205,7 @@ def sample_plain(pipeline, n, seed, num_inference_steps=15, batch_size=64, progr
     -------
     ndarray, shape (n, channels, height, width), float32
     """
-    _check_count(n, "n")
+    check_count(n, "n")
     shape = (n, *latent_shape(pipeline))
     noise = np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
     first = int(_fresh_scheduler(pipeline, num_inference_steps).timesteps[0])
@@ -239,7 +242,7 @@ def sample_localized(
     latents : ndarray, shape (n, channels, height, width), float32
     components : ndarray, shape (n,), int64
     """
-    _check_count(n, "n")
+    check_count(n, "n")
     timestep, _ = start_timestep(pipeline, timestep, num_inference_steps)
     alpha_cumprod = float(pipeline.scheduler.alphas_cumprod[timestep])
     noisy, components = mixture.push_forward(alpha_cumprod).sample(n, seed, weights)
@@ -297,20 +300,15 @@ def _autoencoder(pipeline):
 
 
 def _fresh_scheduler(pipeline, num_inference_steps):
-    _check_count(num_inference_steps, "num_inference_steps")
+    check_count(num_inference_steps, "num_inference_steps")
     # a scheduler keeps state between steps: a new one per batch leaves the pipeline's untouched
     scheduler = type(pipeline.scheduler).from_config(pipeline.scheduler.config)
     scheduler.set_timesteps(num_inference_steps)
     return scheduler
 
 
-def _check_count(count, name):
-    if count < 1:
-        raise ValueError(f"{name}: found {count}; ask for 1 or more")
-
-
 def _check_latents(pipeline, latents):
-    latents = np.asarray(latents, np.float32)
+    latents = check_numbers(latents, "latents", np.float32)
     expected = latent_shape(pipeline)
     if latents.ndim != 4 or latents.shape[1:] != expected or not len(latents):
         raise ValueError(f"latents: found shape {latents.shape}; give (n, {expected})")
@@ -320,7 +318,7 @@ def _check_latents(pipeline, latents):
 
 
 def _batches(array, batch_size, description, progress):
-    _check_count(batch_size, "batch_size")
+    check_count(batch_size, "batch_size")
     look = {"desc": description, "unit": "face", "delay": 1}
     with tqdm(total=len(array), disable=not progress, **look) as bar:
         for start in range(0, len(array), batch_size):

@@ -9,7 +9,13 @@ from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
 from sklearn.utils.validation import check_is_fitted
 
-from fairgen_utils.fairness import check_labels, check_shares, check_target
+from fairgen_utils.fairness import (
+    check_count,
+    check_labels,
+    check_numbers,
+    check_shares,
+    check_target,
+)
 
 
 class LatentMixture(BaseEstimator):
@@ -67,8 +73,7 @@ class LatentMixture(BaseEstimator):
             `cells` does not match.
         """
         flat = _flatten(latents)
-        if self.n_components < 1:
-            raise ValueError(f"n_components: found {self.n_components}; use 1 or more")
+        check_count(self.n_components, "n_components")
         cells = np.zeros(len(flat), np.int64) if cells is None else np.asarray(cells)
         if cells.shape != (len(flat),) or not np.issubdtype(cells.dtype, np.integer):
             raise ValueError(
@@ -133,7 +138,7 @@ class LatentMixture(BaseEstimator):
         LatentMixture
         """
         check_is_fitted(self)
-        if not 0 <= alpha_cumprod <= 1:
+        if not 0 <= check_numbers(alpha_cumprod, "alpha_cumprod") <= 1:
             raise ValueError(f"alpha_cumprod: found {alpha_cumprod}; it lies between 0 and 1")
         noisy = type(self)(**self.get_params())
         noisy.latent_shape_, noisy.cells_ = self.latent_shape_, self.cells_
@@ -166,7 +171,7 @@ class LatentMixture(BaseEstimator):
         Our own addition; the published method has no such step.
         """
         check_is_fitted(self)
-        if not (np.isfinite(factor) and factor >= 0):
+        if not 0 <= check_numbers(factor, "factor") < np.inf:
             raise ValueError(f"factor: found {factor}; give 0 or more")
         moved = type(self)(**self.get_params())
         moved.latent_shape_, moved.cells_ = self.latent_shape_, self.cells_
@@ -192,8 +197,7 @@ class LatentMixture(BaseEstimator):
             The component each latent came from.
         """
         check_is_fitted(self)
-        if n < 1:
-            raise ValueError(f"n: found {n}; ask for 1 face or more")
+        check_count(n, "n")
         k, n_features = self.means_.shape
         weights = self.weights_ if weights is None else check_shares(weights, "weights", k)
         rng = np.random.default_rng(seed)
@@ -312,7 +316,7 @@ def solve_weights(table, target, confusion=None):
         If the table is negative, not finite or empty, the target is no distribution over its
         groups, or the confusion matrix no such distribution for each of them.
     """
-    several = isinstance(table, list) and np.ndim(table[0]) == 2
+    several = isinstance(table, list) and table and np.ndim(table[0]) == 2
     goals = (table, target, confusion) if several else ([table], [target], [confusion])
     tables, targets, confusions = goals
     confusions = confusions or [None] * len(tables)
@@ -333,7 +337,7 @@ def solve_weights(table, target, confusion=None):
 
 def _goal(table, target, confusion):
     """Of one table: which components have faces, their rows, wanted shares, variances."""
-    table = np.asarray(table, float)
+    table = check_numbers(table, "table")
     if table.ndim != 2 or not np.isfinite(table).all() or (table < 0).any() or table.sum() == 0:
         raise ValueError(
             "table: give finite, non-negative counts, shape (n_components, n_groups), not all zero"
@@ -354,7 +358,7 @@ def _goal(table, target, confusion):
 
 
 def _flatten(latents):
-    latents = np.asarray(latents, np.float32)
+    latents = check_numbers(latents, "latents", np.float32)
     if latents.ndim < 2 or latents.size == 0:
         raise ValueError(f"latents: found shape {latents.shape}; give one or more, shape (n, ...)")
     if not np.isfinite(latents).all():

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from fairgen_utils.audit import audit_fairness, localized_mixture, pilot_weights
 from fairgen_utils.classifier import FaceClassifier
+from fairgen_utils.fairness import check_count, check_target
 from fairgen_utils.generate import (
     decode,
     denoise,
@@ -310,7 +311,8 @@ def choose_evenly(responsibilities, target, n, seed):
     ndarray of int, shape (n,)
         Different positions in the pool, in rising order.
     """
-    if n > len(responsibilities):
+    target = check_target(target, responsibilities.shape[1])
+    if check_count(n, "n") > len(responsibilities):
         raise ValueError(f"n: found {n} for a pool of {len(responsibilities)}; give a larger pool")
     quotas = np.random.default_rng(seed).multinomial(n, target)
     free, kept = np.ones(len(responsibilities), bool), []

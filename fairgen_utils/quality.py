@@ -10,6 +10,8 @@ from torch import nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 
+from fairgen_utils.fairness import check_numbers
+
 LAPLACIAN = np.array([[[0, 1, 0], [1, -4, 1], [0, 1, 0]]], np.float32)
 
 
@@ -227,7 +229,7 @@ def detail(images):
 
 
 def _check(features, name):
-    features = np.asarray(features, np.float64)
+    features = check_numbers(features, name, np.float64)
     if features.ndim != 2 or len(features) < 2 or not np.isfinite(features).all():
         raise ValueError(
             f"{name}: found shape {features.shape}; give finite values of shape (n, n_features), "

@@ -32,6 +32,7 @@ from tqdm import tqdm
 
 from fairgen_utils.audit import localized_mixture
 from fairgen_utils.demo import parse_target
+from fairgen_utils.fairness import check_count
 from fairgen_utils.generate import (
     decode,
     latent_shape,
@@ -202,6 +203,7 @@ def plan(world, n, components, per_component=60, timed=16):
         this one, and ``gigabytes`` of shards on disk. Those of the pool must fit in memory, too:
         the mixture is fitted to all of it.
     """
+    check_count(n, "n")
     steps, shape = world.num_inference_steps, latent_shape(world.pipeline)
     timestep, index = start_timestep(world.pipeline, world.timestep, steps)
     full = sample_plain(world.pipeline, timed, 0, steps, progress=False)  # warms up, too
@@ -324,7 +326,7 @@ def world_of(name, device, dtype):
     module, _, function = name.partition(":")
     try:
         made = getattr(importlib.import_module(module), function)()
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(f"world: {name} cannot be called ({error})") from error
     if not isinstance(made, World):
         raise ValueError(f"world: {name} returned {type(made).__name__}; return a world")

@@ -4,6 +4,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from fairgen_utils.fairness import check_count
 from fairgen_utils.localize import LatentMixture
 
 MOST_FEATURES = 1024  # a full covariance of as many is what the course's own worlds use
@@ -66,7 +67,7 @@ class LowFrequencyMixture(BaseEstimator):
         shape = np.shape(latents)
         if len(shape) != 4 or not shape[0]:
             raise ValueError(f"latents: found shape {shape}; give (n, channels, height, width)")
-        if self.block < 2 or shape[2] % self.block or shape[3] % self.block:
+        if check_count(self.block, "block") < 2 or shape[2] % self.block or shape[3] % self.block:
             raise ValueError(
                 f"block: {self.block} by {self.block} patches of 2 or more do not divide latents "
                 f"of {shape[2]} by {shape[3]}"

@@ -73,7 +73,7 @@ MAY_IMPORT = {
     "fairness": set(),
     "uncertainty": {"fairness"},
     "localize": {"fairness"},
-    "subspace": {"localize"},
+    "subspace": {"fairness", "localize"},
     "quality": {"fairness", "uncertainty"},
 }
 

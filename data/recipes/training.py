@@ -89,6 +89,7 @@ def train(
         optimizer.load_state_dict(state["optimizer"])
         first = state["step"]
         print(f"resuming at step {first}")
+    forget_rows(log_path, first)
 
     def save(step):
         state = {"step": step, "model": model.state_dict(), "average": average.state_dict()}
@@ -131,6 +132,16 @@ def save_whole(state, path):
     """Written beside and renamed: a kill leaves either the old file or the new one."""
     torch.save(state, path.with_suffix(".tmp"))
     os.replace(path.with_suffix(".tmp"), path)
+
+
+def forget_rows(log_path, step):
+    """Take rows later than `step` from a training log: those steps will be made again."""
+    if log_path.exists():
+        # a line that a kill cut off is not followed by another
+        whole = [line for line in log_path.read_text().splitlines() if line.endswith("}")]
+        kept = [line + "\n" for line in whole if json.loads(line)["step"] <= step]
+        log_path.with_suffix(".tmp").write_text("".join(kept))
+        os.replace(log_path.with_suffix(".tmp"), log_path)
 
 
 def lowest_in(log_path, name):
