@@ -204,7 +204,7 @@ def test_recipes_import_only_declared_packages(path):
 @pytest.mark.parametrize("path", TESTS, ids=relative)
 def test_tests_import_only_declared_packages(path):
     declared = {IMPORT_NAMES.get(name, name) for name in requirements("test", "browser")}
-    neighbours = {p.stem for p in [*RECIPES, *TESTS, *(ROOT / "notebooks").glob("*.py")]}
+    neighbours = {p.stem for p in [*RECIPES, *TESTS, *(ROOT / "notebooks").rglob("*.py")]}
     assert third_party(path) - neighbours <= declared
 
 

@@ -259,6 +259,18 @@ def brightness_table(results, world):
     return markdown(header, rows) + note + ".\n"
 
 
+def newcomer_table(results, machine):
+    """A newcomer's way from clone to demo, in seconds."""
+    table = pd.read_csv(results / "newcomer.csv")
+    rows = [
+        [row.step, f"{row.seconds:.0f}", f"{row.seconds_so_far:.0f}"] for row in table.itertuples()
+    ]
+    note = f"\nOn {table['cores'][0]} CPU cores, once, in an empty folder and environment, packages"
+    note += " from a local mirror"
+    header = ["step", "seconds", "since the beginning"]
+    return markdown(header, rows) + f"{note}: downloading takes longer than that.\n"
+
+
 def others_table(results, world):
     """What a classifier with a fifth group, "Others", says of real and of generated faces."""
     table = pd.read_csv(results / "others.csv")
@@ -376,6 +388,7 @@ TABLES = {
     "overshoot": overshoot_table,
     "groups": groups_table,
     "judges": judges_table,
+    "newcomer": newcomer_table,
     "others": others_table,
     "shares": shares_table,
     "classifier": classifier_table,

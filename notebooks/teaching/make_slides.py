@@ -1,0 +1,165 @@
+"""Make slides from the notebooks: one HTML file each, which needs no network and no kernel.
+
+    python notebooks/teaching/make_slides.py                       # every notebook
+    python notebooks/teaching/make_slides.py 03_measuring_bias     # one of them
+
+Headings begin a new column of slides (arrow right), what belongs to them lies below (arrow down).
+Of a cell that draws, its figure is shown; of another, code and what it printed. A question to
+predict has a slide to itself, so that the room can answer before the next one does. Exercises are
+left out.
+"""
+
+import argparse
+import importlib.util
+import re
+from pathlib import Path
+
+import nbformat
+from jinja2 import DictLoader
+from latex2mathml.converter import convert
+from nbconvert import SlidesExporter
+from nbconvert.filters import strip_ansi
+
+NOTEBOOKS = Path(__file__).resolve().parent.parent
+LETTERS, LINES = 650, 16  # of text, of code: what fits on a slide
+CAPTION = 260  # letters that fit below a figure or code
+MATH = re.compile(r"\$\$(.+?)\$\$|(?<![\\$])\$([^$]+?)\$", re.DOTALL)
+
+# nbconvert's page fetches scripts and styles from the network; this one has them inside
+TEMPLATE = """{%- extends 'reveal/index.html.j2' -%}
+{%- block html_head_js -%}{%- endblock -%}
+{%- block html_head_js_mathjax -%}{%- endblock -%}
+{%- block html_head_css -%}<style>{{ resources.slides.style }}</style>{%- endblock -%}
+{%- block footer_js -%}<script>{{ resources.slides.script }}</script>
+<script>Reveal.initialize({hash: true, slideNumber: true, width: 1280, height: 720,
+  center: false, transition: "none", margin: 0.02})</script>{%- endblock -%}
+"""
+STYLE = """
+.reveal .slides section { text-align: left; height: 700px; overflow-y: auto; padding-top: 30px }
+.reveal .slides section.stack { overflow: visible; padding: 0 }
+.reveal h1, .reveal h2, .reveal h3 { text-transform: none; margin: .3em 0 .6em }
+.reveal h1 { font-size: 2em } .reveal h2 { font-size: 1.6em }
+.reveal .jp-RenderedHTMLCommon, .reveal p, .reveal li { font-size: 28px; line-height: 1.4 }
+.reveal table { font-size: 20px } .reveal pre { font-size: 22px; box-shadow: none; width: 100% }
+.reveal img { width: 100%; max-height: 480px; object-fit: contain; display: block; margin: 0 }
+.reveal blockquote { width: 90%; font-size: 34px; box-shadow: none; border-left: 6px solid #0072B2;
+  padding: .3em 1em }
+.jp-InputPrompt, .jp-OutputPrompt, .jp-Collapser, .anchor-link { display: none }
+"""
+
+
+def with_mathml(text):
+    """Formulas as MathML, which browsers draw by themselves."""
+    return MATH.sub(
+        lambda found: convert(found[1], display="block") if found[1] else convert(found[2]), text
+    )
+
+
+def pages_of(text):
+    """A text in parts that fit on a slide, cut between paragraphs; questions stand alone."""
+    pages = [[]]
+    for block in re.split(r"\n\s*\n", text):
+        alone = block.startswith("> **Predict.**")
+        full = len("".join(pages[-1])) + len(block) > LETTERS
+        heading = len(pages[-1]) == 1 and pages[-1][0].startswith("#")
+        if pages[-1] and ((alone and not heading) or full or block.startswith("#")):
+            pages.append([])
+        pages[-1].append(block)
+        if alone:
+            pages.append([])
+    return ["\n\n".join(page) for page in pages if page]
+
+
+def slides_of(notebook):
+    """The notebook as slides, without exercises and without code that only draws."""
+    cells = []
+
+    def add(cell, kind="subslide"):
+        cell.metadata["slideshow"] = {"slide_type": kind}
+        cells.append(cell)
+
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            if cell.source.startswith("## Exercises"):
+                break
+            for number, page in enumerate(pages_of(cell.source)):
+                below = not number and cells and cells[-1].cell_type == "code"
+                if page.startswith("#"):
+                    kind = "slide"
+                else:
+                    kind = "-" if below and len(page) <= CAPTION else "subslide"
+                add(nbformat.v4.new_markdown_cell(with_mathml(page)), kind)
+            continue
+        pictures = [out for out in cell.outputs if "image/png" in out.get("data", {})]
+        for picture in pictures:
+            # nbconvert looks for the alternative text one level higher
+            picture.metadata["alt"] = picture.metadata.get("image/png", {}).get("alt", "")
+            picture.data = {"image/png": picture.data["image/png"]}
+            picture.metadata.pop("image/png", None)
+            figure = nbformat.v4.new_code_cell("", outputs=[picture])
+            figure.metadata["transient"] = {"remove_source": True}
+            add(figure)
+        if not pictures and len(cell.source.splitlines()) <= LINES:
+            cell.outputs = [_short(output) for output in cell.outputs]
+            add(cell)
+    slides = nbformat.v4.new_notebook(cells=cells, metadata=notebook.metadata)
+    for cell in slides.cells:
+        cell.metadata.pop("trusted", None)
+    return slides
+
+
+def _short(output):
+    """An output of at most as many lines as a slide holds."""
+    if output.output_type == "stream":
+        lines = strip_ansi(output.text).splitlines()
+        if len(lines) > LINES:
+            output.text = "\n".join([*lines[: LINES - 1], "..."])
+    return output
+
+
+def reveal():
+    """reveal.js and its styles, from the package `sphinx-revealjs`, which carries them."""
+    found = importlib.util.find_spec("sphinx_revealjs")
+    if found is None:
+        raise SystemExit("sphinx-revealjs is not installed: run `make test`, or see README")
+    folder = Path(found.origin).parent / "_static" / "revealjs" / "dist"
+    sheets = [folder / "reset.css", folder / "reveal.css", folder / "theme" / "white.css"]
+    # a theme may ask the network for its fonts; the system's will do
+    style = re.sub(r"@import url\([^)]*\);?", "", "".join(sheet.read_text() for sheet in sheets))
+    return {"style": style + STYLE, "script": (folder / "reveal.js").read_text()}
+
+
+def write_slides(path, out):
+    """Slides of a notebook, as OUT/NAME.html."""
+    exporter = SlidesExporter(
+        extra_loaders=[DictLoader({"slides.html.j2": TEMPLATE})], template_file="slides.html.j2"
+    )
+    exporter.exclude_input_prompt = exporter.exclude_output_prompt = True
+    page, _ = exporter.from_notebook_node(
+        slides_of(nbformat.read(path, 4)),
+        {"slides": reveal(), "metadata": {"name": path.stem}},
+    )
+    page = re.sub(r'<link [^>]*href="https?:[^>]*>', "", page)
+    target = out / f"{path.stem}.html"
+    target.write_text(page, encoding="utf-8")
+    return target
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("names", nargs="*", help="such as 03_measuring_bias; default: all")
+    parser.add_argument("--out", type=Path, default=NOTEBOOKS.parent / "outputs" / "slides")
+    options = parser.parse_args(arguments)
+    known = {path.stem: path for path in sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))}
+    names = [Path(name).stem for name in options.names] or list(known)
+    if unknown := sorted(set(names) - set(known)):
+        parser.error(f"there is no notebook {unknown}; found {list(known)}")
+    options.out.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        print(write_slides(known[name], options.out))
+
+
+if __name__ == "__main__":
+    main()

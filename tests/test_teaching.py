@@ -1,0 +1,189 @@
+"""The teacher's pack: a line per machine, slides that fit, pages that lead somewhere."""
+
+import re
+import shutil
+import sys
+
+import nbformat
+import pytest
+from browser import ROOT, open_browser
+
+TEACHING = ROOT / "notebooks" / "teaching"
+
+
+@pytest.fixture(autouse=True)
+def scripts_on_path(monkeypatch):
+    monkeypatch.syspath_prepend(str(TEACHING))
+
+
+# --- the class check -----------------------------------------------------------------------------
+
+
+def test_a_ready_machine_says_so_in_one_line(capsys):
+    from class_check import LINE, main
+
+    assert main(["--name", "Ada | Lovelace"]) == 0
+    said = capsys.readouterr().out
+    assert said.count("\n") == 1
+    verdict, name, seconds, found = LINE.match(said.strip()).groups()
+    assert verdict == "ok" and name == "Ada / Lovelace" and float(seconds) > 0
+    assert "Python" in found and "torch" in found
+
+
+def test_a_damaged_world_is_a_problem_with_a_way_out(tmp_path):
+    from class_check import check_line
+
+    for world in ("heads", "utkface"):
+        shutil.copytree(ROOT / "data" / world, tmp_path / world)
+    weights = next((tmp_path / "heads").rglob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:-9])
+    ready, line = check_line("Bo", root=tmp_path)
+    assert not ready and line.startswith("PROBLEM | Bo | - s |")
+    assert weights.name in line and "git" in line and "\n" not in line
+
+
+def test_a_missing_package_is_a_problem_and_no_traceback(monkeypatch):
+    from class_check import check_line
+
+    monkeypatch.setitem(sys.modules, "fairgen_utils.checkup", None)
+    ready, line = check_line()
+    assert not ready and line.startswith("PROBLEM") and "Two commands" in line
+
+
+def test_a_class_is_summed_up_from_its_lines():
+    from class_check import summary
+
+    said = summary(
+        [
+            "Hello, here is mine:",
+            "> ok | Ada | 0.4 s | Python 3.11.7; torch 2.13.0",
+            "ok | Bo | 3.2 s | Python 3.12.1; torch 2.13.0",
+            "PROBLEM | Cy | - s | 0.3 GB of disk free: make room, 1 GB is needed",
+            "",
+        ]
+    )
+    assert "2 of 3 machines are ready" in said and "Slowest: Bo, 3.2 s" in said
+    assert "1 x 0.3 GB of disk free: make room, 1 GB is needed (Cy)" in said
+    assert "could not be read: 1" in said
+
+
+@pytest.mark.parametrize("lines", [[], ["hello"], ["ok"], ["ok | x | fast | y"]])
+def test_lines_that_are_none_are_no_class(lines):
+    from class_check import summary
+
+    assert "No line here" in summary(lines)
+
+
+def test_a_file_that_is_missing_is_said(capsys):
+    from class_check import main
+
+    with pytest.raises(SystemExit) as stopped:
+        main(["--collect", "nowhere.txt"])
+    assert stopped.value.code == 2 and "nowhere.txt" in capsys.readouterr().err
+
+
+# --- slides --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def slides(tmp_path_factory):
+    sys.path.insert(0, str(TEACHING))
+    from make_slides import write_slides
+
+    sys.path.remove(str(TEACHING))
+    out = tmp_path_factory.mktemp("slides")
+    return {
+        name: write_slides(ROOT / "notebooks" / f"{name}.ipynb", out)
+        for name in ("03_measuring_bias", "06_fair_generation")
+    }
+
+
+def test_slides_hold_every_figure_with_its_words_and_no_exercise(slides):
+    for name, path in slides.items():
+        page = path.read_text(encoding="utf-8")
+        notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", 4)
+        stop = next(i for i, c in enumerate(notebook.cells) if c.source.startswith("## Exercises"))
+        outputs = [out for cell in notebook.cells[:stop] for out in cell.get("outputs", [])]
+        wanted = [
+            out.metadata["image/png"]["alt"]
+            for out in outputs
+            if "image/png" in out.get("data", {})
+        ]
+        shown = re.findall(r'<img alt="([^"]*)"', page)
+        assert len(shown) == len(wanted) and all(len(alt.split()) >= 5 for alt in shown)
+        assert "exercises.check" not in page and "Traceback" not in page
+
+
+def test_slides_load_nothing_from_the_network(slides):
+    for path in slides.values():
+        page = path.read_text(encoding="utf-8")
+        assert not re.findall(r'(?:src|<link [^>]*href)="https?://[^"]*"|@import|url\(http', page)
+
+
+def test_a_question_to_predict_stands_before_its_answer():
+    from make_slides import pages_of
+
+    pages = pages_of("# Heading\n\n> **Predict.** More or less?\n\nLess, because.")
+    assert pages == ["# Heading\n\n> **Predict.** More or less?", "Less, because."]
+
+
+def test_formulas_become_mathml_and_prices_stay():
+    from make_slides import with_mathml
+
+    assert with_mathml("the share $n_g / N$").count("<math") == 1
+    assert with_mathml("costs 5$ a day") == "costs 5$ a day"
+
+
+def test_an_unknown_notebook_is_refused(capsys):
+    from make_slides import main
+
+    with pytest.raises(SystemExit):
+        main(["99_nowhere"])
+    assert "99_nowhere" in capsys.readouterr().err
+
+
+def test_in_a_browser_every_slide_shows_something_and_few_need_scrolling(slides):
+    with open_browser() as browser:
+        page = browser.new_page(viewport={"width": 1280, "height": 720})
+        for path in slides.values():
+            page.goto(path.as_uri())
+            page.wait_for_function("window.Reveal && Reveal.isReady()")
+            found = page.evaluate(
+                """() => Reveal.getSlides().map(slide => {
+                     const at = Reveal.getIndices(slide); Reveal.slide(at.h, at.v);
+                     return [slide.innerText.trim().length + slide.querySelectorAll('img').length,
+                             slide.scrollHeight - slide.clientHeight] })"""
+            )
+            assert len(found) > 20 and all(content for content, _ in found)
+            assert sum(over > 4 for _, over in found) <= 2
+
+
+# --- pages ---------------------------------------------------------------------------------------
+
+PAGES = sorted(TEACHING.glob("*.md"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_of_a_page_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
+        assert "://" in target or (page.parent / target).exists(), target
+
+
+def test_the_index_names_every_page_and_script():
+    index = (TEACHING / "README.md").read_text(encoding="utf-8")
+    for path in TEACHING.iterdir():
+        if path.suffix in (".md", ".py", ".ipynb") and path.name != "README.md":
+            assert path.name in index, path.name
+
+
+def test_points_of_the_coursework_add_up_to_a_hundred():
+    text = (TEACHING / "coursework_4_weeks.md").read_text(encoding="utf-8")
+    points = [int(found) for found in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)]
+    assert sum(points) == 100
+
+
+def test_there_are_a_dozen_misconceptions_each_with_a_cell_that_shakes_it():
+    text = (TEACHING / "misconceptions.md").read_text(encoding="utf-8")
+    entries = re.split(r"^## ", text, flags=re.MULTILINE)[1:]
+    assert len(entries) >= 12
+    assert all(re.search(r"Notebooks? \d|\(\.\./\d\d_", entry) for entry in entries)
