@@ -5,6 +5,7 @@ import shutil
 import sys
 
 import nbformat
+import pandas as pd
 import pytest
 from browser import ROOT, open_browser
 
@@ -174,6 +175,53 @@ def test_the_index_names_every_page_and_script():
     for path in TEACHING.iterdir():
         if path.suffix in (".md", ".py", ".ipynb") and path.name != "README.md":
             assert path.name in index, path.name
+
+
+def measured():
+    """What stands in the results, by (world, method) and then by judge: joint discrepancies."""
+    results = ROOT / "data" / "results"
+    fairness = pd.read_csv(results / "fairness.csv")
+    judges = pd.read_csv(results / "judges.csv")
+    joint = {"heads": "gender,ancestry,age", "utkface": "gender,race"}
+    own = fairness[fairness["attribute"] == fairness["world"].map(joint)]
+    others = judges[judges["attribute"] == judges["world"].map(joint)]
+    found = own.groupby(["world", "method"])[["fd_corrected", "calls"]].mean()
+    for judge in ("second", "probe"):
+        by_judge = others[others["judge"] == judge].set_index(["world", "method"])
+        found[judge] = by_judge["fd_corrected"]
+    return found, own["fd_floor95"].round(3)
+
+
+def test_the_key_numbers_are_those_of_the_results():
+    found, _ = measured()
+    text = (TEACHING / "half_day.md").read_text(encoding="utf-8")
+    names = {
+        "plain": "plain",
+        "(a) the published recipe": "uniform",
+        "(d) a Gaussian per cell, weights from a pilot": "localized_pilot",
+        "(e) the same, means moved outward": "overshoot",
+        "rejection with the classifier": "rejection",
+        "classifier guidance": "guidance",
+    }
+    rows = [re.split(r" *\| *", line.strip("| \n")) for line in text.splitlines()]
+    rows = {row[0]: [float(value) for value in row[1:]] for row in rows if row[0] in names}
+    assert set(rows) == set(names)
+    for name, written in rows.items():
+        true = found.loc["heads", names[name]][["fd_corrected", "second", "probe", "calls"]]
+        assert written == pytest.approx(true.tolist(), abs=6e-4, rel=3e-3)
+
+
+def test_discrepancies_in_the_pages_are_measured_ones():
+    found, floors = measured()
+    components = pd.read_csv(ROOT / "data" / "results" / "components.csv")
+    more = components.groupby(["world", "kind", "components"])["fd_corrected"].mean()
+    gender = pd.read_csv(ROOT / "data" / "results" / "fairness.csv").query("attribute == 'gender'")
+    gender = gender.groupby(["world", "method"])["fd_corrected"].mean()
+    known = [found[column] for column in ("fd_corrected", "second", "probe")]
+    known = set(pd.concat([*known, floors, more, gender]).round(3).dropna())
+    for page in PAGES:
+        written = re.findall(r"(?<![\d.])\.\d{3}(?!\d)", page.read_text(encoding="utf-8"))
+        assert not [number for number in written if float(number) not in known], page.name
 
 
 def test_points_of_the_coursework_add_up_to_a_hundred():
