@@ -27,9 +27,15 @@ from tqdm import tqdm
 from fairgen_utils import show
 from fairgen_utils.audit import audit_fairness
 from fairgen_utils.datasets import read_pictures
-from fairgen_utils.demo import parse_target
+from fairgen_utils.demo import make_folder, parse_target
 from fairgen_utils.fairness import shares
-from fairgen_utils.shards import generate_sharded, world_of
+from fairgen_utils.shards import (
+    check_order,
+    generate_sharded,
+    read_record,
+    read_shard,
+    world_of,
+)
 from fairgen_utils.uncertainty import correct_shares, share_intervals
 from fairgen_utils.worlds import Predictions, best_device
 
@@ -63,8 +69,10 @@ def make_dataset(world, attribute, target, n, out, seed=0, per_component=60, sha
     Raises
     ------
     ValueError
-        If the folder holds something else, or another run is at work in it.
+        If an argument is amiss, the folder holds something else or a damaged file, or another run
+        is at work in it.
     """
+    target = check_order(world, attribute, target, n, seed, per_component, shard_size)
     out = Path(out)
     ours = {"images", "labels.csv", "labels.csv.part", "shards", "provenance.json", ".lock"}
     if out.exists() and (found := sorted({path.name for path in out.iterdir()} - ours)):
@@ -73,7 +81,7 @@ def make_dataset(world, attribute, target, n, out, seed=0, per_component=60, sha
     wanted = {
         "world": world.name,
         "attribute": attribute,
-        "target": np.asarray(target, float).tolist(),
+        "target": target.tolist(),
         "n": n,
         "seed": seed,
         "per_component": per_component,
@@ -89,7 +97,7 @@ def make_dataset(world, attribute, target, n, out, seed=0, per_component=60, sha
 def _make_dataset(world, wanted, out):
     record = out / "provenance.json"
     if record.exists():
-        made = json.loads(record.read_text())
+        made = read_record(record)
         different = {key: made.get(key) for key in wanted if made.get(key) != wanted[key]}
         if different:
             raise ValueError(f"out: {out} holds another dataset ({different}); choose a new folder")
@@ -124,11 +132,9 @@ def _write_images(paths, out, attributes):
     folder, digest, number, tables = out / "images", hashlib.sha256(), 0, []
     folder.mkdir(exist_ok=True)
     for path in tqdm(paths, desc="writing pictures", unit="shard", delay=2):
-        with np.load(path) as stored:
-            images = stored["images"]
-            labels = {
-                name: np.take(attributes[name], stored[f"label_{name}"]) for name in attributes
-            }
+        stored = read_shard(path)
+        images = stored["images"]
+        labels = {name: np.take(attributes[name], stored[f"label_{name}"]) for name in attributes}
         files = [f"{number + i:06}.png" for i in range(len(images))]
         for file, image in zip(files, images, strict=True):
             Image.fromarray(image).save(folder / file)
@@ -203,9 +209,7 @@ def _generate(options):
 
 def _measure(options):
     world = world_of(options.world, "cpu", torch.float32)
-    options.out.mkdir(parents=True, exist_ok=True)
-    if not os.access(options.out, os.W_OK):  # before minutes of work
-        raise PermissionError(13, "Permission denied", str(options.out))
+    make_folder(options.out)
     table, fairness = measure_folder(world, options.folder)
     panels, alt = [], []
     for name, rows in table.groupby("attribute", sort=False):

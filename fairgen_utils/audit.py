@@ -8,6 +8,7 @@ import numpy as np
 from fairgen_utils.fairness import (
     check_count,
     check_shares,
+    check_target,
     fairness_discrepancy,
     shares,
 )
@@ -114,10 +115,13 @@ def pilot_weights(
     pilot : Sample
         Never judge a method on these faces: its weights were fitted to them.
     """
-    k = len(mixture.weights_)
-    uniform = np.full(k, 1 / k)
-    pilot = generate(world, k * per_component, seed, mixture, uniform, timestep, progress)
     goals = [attribute] if isinstance(attribute, str) else attribute
+    targets = [target] if isinstance(attribute, str) else target
+    for goal, wanted in zip(goals, targets, strict=True):  # before minutes of work
+        check_target(wanted, len(world.groups(goal)))
+    k = len(mixture.weights_)
+    n = k * check_count(per_component, "per_component")
+    pilot = generate(world, n, seed, mixture, np.full(k, 1 / k), timestep, progress)
     tables = [
         component_table(
             pilot.components, world.joint(pilot.predictions.labels, a), k, len(world.groups(a))
@@ -161,7 +165,7 @@ def reject(labels, target, n, seed):
         How many faces had to be generated to find them. When the sample is too small to fill
         every quota, all of it, and fewer than `n` are kept.
     """
-    target = check_shares(target)
+    target = check_target(target, None)
     quotas = np.random.default_rng(seed).multinomial(check_count(n, "n"), target / target.sum())
     places = [np.flatnonzero(labels == g)[:quota] for g, quota in enumerate(quotas)]
     kept = np.sort(np.concatenate(places))
@@ -187,8 +191,10 @@ def posterior_shares(kept, plain, confusion):
     -------
     ndarray, shape (n_groups,), summing to one
     """
+    plain = check_target(plain, None, "plain")
+    kept = check_target(kept, len(plain), "kept")
     joint = np.asarray(confusion) * correct_shares(plain, confusion)[:, None]
-    return (joint / np.maximum(joint.sum(0), 1e-12)) @ np.asarray(kept)
+    return (joint / np.maximum(joint.sum(0), 1e-12)) @ kept
 
 
 def audit_fairness(world, predictions, attribute, target=None, seed=0):
@@ -268,6 +274,7 @@ def audit_groups(world, predictions, attribute, n):
     dict of str to float
         By group; NaN where there are fewer than `n` faces.
     """
+    check_count(n, "n", least=2)
     labels = world.joint(predictions.labels, attribute)
     moments = world.group_moments(attribute)
     found = {}

@@ -13,6 +13,8 @@ import pandas as pd
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
+from fairgen_utils.fairness import check_count
+
 IMAGE_SIZE = 64
 # what is refused unread, so that a stranger's file cannot fill the memory
 MOST_PIXELS, MOST_BYTES = 50_000_000, 100_000_000
@@ -67,6 +69,7 @@ class Pictures:
     """
 
     def __init__(self, path, names, size, crop=False):
+        check_count(size, "size")
         self.path, self.names, self.size, self.crop = Path(path), list(names), size, crop
         self.shape = (len(self.names), size, size, 3)
 
@@ -133,7 +136,10 @@ def read_heads(folder, split):
             raise FileNotFoundError(
                 f"split: {path} is missing; data/recipes/render_heads.py --split {split} makes it"
             )
-    table = pd.read_csv(folder / f"{split}.csv")
+    try:
+        table = pd.read_csv(folder / f"{split}.csv")
+    except ValueError as error:
+        raise ValueError(f"split: {folder / split}.csv is malformed: {error}") from None
     missing = sorted({"file", *HEADS_ATTRIBUTES} - set(table))
     if missing:
         raise ValueError(f"split: {folder / split}.csv has no column {missing}")
@@ -144,9 +150,11 @@ def read_heads(folder, split):
         name: _indices(table[name], groups, name) for name, groups in HEADS_ATTRIBUTES.items()
     }
     with _open(folder / f"{split}.zip") as archive:
-        absent = sorted(set(table["file"]) - set(archive.namelist()))
-        if absent:
-            raise ValueError(f"split: {folder / split}.zip lacks {absent[:5]} of its table")
+        told, there = set(table["file"]), set(archive.namelist())
+        for file, lacking in (("zip", told - there), ("csv", there - told)):
+            if lacking:
+                found = sorted(lacking, key=str)[:5]
+                raise ValueError(f"split: {folder / split}.{file} lacks {found}; they must agree")
         images = _read_images(archive, table["file"].tolist())
     return Faces(images, labels, HEADS_ATTRIBUTES)
 
@@ -189,9 +197,8 @@ def read_utkface(path, split, heldout_percent=10, size=IMAGE_SIZE, others=False)
     """
     if split not in ("train", "heldout"):
         raise ValueError(f"split: found {split!r}; use 'train' or 'heldout'")
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"path: {path} does not exist; give UTKFace's zip or folder")
+    check_count(size, "size")
+    path = _existing(path, "UTKFace's zip or folder")
     with _open(path) as archive:
         names = sorted(name for name in archive.namelist() if _is_picture(name))
         rows = [(name, *_parse_utkface(name)) for name in names]

@@ -2,6 +2,7 @@
 
 import argparse
 import base64
+import errno
 import json
 import os
 import time
@@ -19,7 +20,7 @@ from fairgen_utils.audit import (
     localized_mixture,
     pilot_weights,
 )
-from fairgen_utils.fairness import shares
+from fairgen_utils.fairness import check_count, shares
 from fairgen_utils.uncertainty import share_intervals
 from fairgen_utils.worlds import load_world
 
@@ -45,6 +46,13 @@ def parse_target(world, text):
             "negative, that sum to 1"
         )
     return attribute, target
+
+
+def make_folder(path):
+    """A folder for results, which can be written to: better known before minutes of work."""
+    path.mkdir(parents=True, exist_ok=True)
+    if not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
 
 def run(world, attribute, target, n, seed, per_component):
@@ -146,7 +154,8 @@ def main(arguments=None):
             raise ValueError(f"n: found {options.n}; the figure shows 40 faces, so ask for 40+")
         if options.pilot < 1:
             raise ValueError(f"pilot: found {options.pilot}; ask for 1 face or more")
-        options.out.mkdir(parents=True, exist_ok=True)
+        check_count(options.seed, "seed", least=0)
+        make_folder(options.out)
     except (ValueError, OSError) as error:
         parser.exit(2, f"{error}\n")
 

@@ -203,10 +203,10 @@ def check_labels(labels, n_groups, name="labels"):
     return labels.astype(np.intp)
 
 
-def check_count(value, name):
-    """An integer of at least 1; ValueError names the argument `name`."""
-    if not isinstance(value, Integral) or value < 1:
-        raise ValueError(f"{name}: {value!r}; pass an integer of at least 1")
+def check_count(value, name, least=1):
+    """An integer of at least `least`; ValueError names the argument `name`."""
+    if not isinstance(value, Integral) or value < least:
+        raise ValueError(f"{name}: {value!r}; pass an integer of at least {least}")
     return int(value)
 
 

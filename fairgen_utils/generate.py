@@ -61,7 +61,7 @@ def encode(pipeline, images, batch_size=128, progress=True):
     autoencoder = _autoencoder(pipeline)
     if autoencoder is None:
         pixels = np.moveaxis(images, -1, 1).astype(np.float32) / 127.5 - 1
-        return _check_latents(pipeline, pixels)
+        return check_latents(pipeline, pixels)
     batches = []
     for batch in _batches(images, batch_size, "encoding", progress):
         pixels = torch.as_tensor(batch).permute(0, 3, 1, 2).to(pipeline.device, autoencoder.dtype)
@@ -77,7 +77,7 @@ def decode(pipeline, latents, batch_size=32, progress=True):
     """Images of clean latents: ndarray, shape (n, height, width, 3), uint8."""
     autoencoder = _autoencoder(pipeline)
     images = []
-    for batch in _batches(_check_latents(pipeline, latents), batch_size, "decoding", progress):
+    for batch in _batches(check_latents(pipeline, latents), batch_size, "decoding", progress):
         pixels = torch.as_tensor(batch)
         if autoencoder is not None:
             scaled = pixels.to(pipeline.device, autoencoder.dtype)
@@ -122,7 +122,7 @@ def denoise(
     -------
     ndarray, shape (n, channels, height, width), float32
     """
-    latents = _check_latents(pipeline, latents)
+    latents = check_latents(pipeline, latents)
     snapped, index = start_timestep(pipeline, timestep, num_inference_steps)
     if snapped != timestep:
         raise ValueError(
@@ -188,7 +188,7 @@ def invert(pipeline, latents, num_inference_steps=15, batch_size=64, progress=Tr
     scheduler = DDIMInverseScheduler.from_config(pipeline.scheduler.config)
     scheduler.set_timesteps(num_inference_steps)
     noise = []
-    for batch in _batches(_check_latents(pipeline, latents), batch_size, "inverting", progress):
+    for batch in _batches(check_latents(pipeline, latents), batch_size, "inverting", progress):
         batch = torch.as_tensor(batch).to(pipeline.device)
         with torch.inference_mode():
             for t in scheduler.timesteps:
@@ -307,7 +307,8 @@ def _fresh_scheduler(pipeline, num_inference_steps):
     return scheduler
 
 
-def _check_latents(pipeline, latents):
+def check_latents(pipeline, latents):
+    """Latents of this generator as an array; ValueError if they are none."""
     latents = check_numbers(latents, "latents", np.float32)
     expected = latent_shape(pipeline)
     if latents.ndim != 4 or latents.shape[1:] != expected or not len(latents):

@@ -12,7 +12,8 @@ from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from tqdm import tqdm
 
-from fairgen_utils.generate import timesteps_of
+from fairgen_utils.fairness import check_labels, check_target
+from fairgen_utils.generate import check_latents, timesteps_of
 
 
 def classifier_direction(world, latents, groups):
@@ -36,6 +37,7 @@ def classifier_direction(world, latents, groups):
     Dhariwal, Nichol, "Diffusion Models Beat GANs on Image Synthesis", NeurIPS 2021. Theirs takes
     a classifier of noisy images; here it is asked about the predicted clean one.
     """
+    world.names(",".join(groups))
     decoder, classifier = world.pipeline.vqvae, world.classifier
     with torch.inference_mode(False), torch.enable_grad():
         latents = latents.clone().requires_grad_()
@@ -76,6 +78,10 @@ def fit_bottleneck(pipeline, latents, cells, priors, num_inference_steps, seed, 
     Kwon, Jeong, Uh, "Diffusion Models Already Have a Semantic Latent Space", ICLR 2023, for the
     bottleneck ("h-space"); Parihar et al., CVPR 2024, for heads on it.
     """
+    latents, priors = check_latents(pipeline, latents), check_target(priors, None, "priors")
+    cells = check_labels(cells, len(priors), "cells")
+    if len(cells) != len(latents) or (np.bincount(cells, minlength=len(priors)) < 2).any():
+        raise ValueError(f"cells: found {len(cells)} for {len(latents)} latents; two or more each")
     rng = np.random.default_rng(seed)
     heads, bar = {}, {"desc": "fitting heads", "disable": not progress}
     found = []
@@ -137,6 +143,8 @@ def steered(unet, heads, target, strength):
     Parihar et al., "Balancing Act: Distribution-Guided Debiasing in Diffusion Models", CVPR 2024,
     for the idea. Loss, heads and step are our choices.
     """
+    wanted = target.cpu() if torch.is_tensor(target) else target
+    check_target(wanted, len(next(iter(heads.values()))[1]))
     now = []
 
     def remember(module, inputs):

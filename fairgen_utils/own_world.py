@@ -10,10 +10,16 @@ import numpy as np
 import torch
 from diffusers import DiffusionPipeline
 
-from fairgen_utils.fairness import check_labels
-from fairgen_utils.generate import check_pipeline, decode, latent_shape, sample_plain
+from fairgen_utils.fairness import check_count, check_labels, check_numbers
+from fairgen_utils.generate import (
+    check_pipeline,
+    decode,
+    latent_shape,
+    sample_plain,
+    start_timestep,
+)
 from fairgen_utils.quality import balanced_moments, moments
-from fairgen_utils.worlds import Predictions, World, quiet_diffusers
+from fairgen_utils.worlds import Predictions, World, check_device, quiet_diffusers
 
 # what is left of the signal's variance where the course's own worlds start denoising
 SIGNAL = 0.3
@@ -209,16 +215,16 @@ def own_world(
         generator = _load(generator)
     check_pipeline(generator)
     with quiet_diffusers():
-        pipeline = generator.to(device, dtype)
+        pipeline = generator.to(check_device(device), dtype)
     attributes = {key: tuple(groups) for key, groups in attributes.items()}
     if not attributes or min(map(len, attributes.values())) < 2:
         raise ValueError(f"attributes: found {attributes}; name two groups or more for each")
     if not callable(classifier):
         raise ValueError(f"classifier: found {type(classifier).__name__}; give a callable")
-    if pool_size < 2:
-        raise ValueError(f"pool_size: found {pool_size}; ask for 2 faces or more")
+    check_count(pool_size, "pool_size", least=2)
     if timestep is None:
         timestep = int((pipeline.scheduler.alphas_cumprod - SIGNAL).abs().argmin())
+    start_timestep(pipeline, timestep, num_inference_steps)  # refuses what isn't in the schedule
     world = OwnWorld(
         name=name,
         folder=None,
@@ -273,7 +279,7 @@ def _check_scores(found, name, n, n_groups):
     if not isinstance(found, dict) or name not in found:
         kind = list(found) if isinstance(found, dict) else type(found).__name__
         raise ValueError(f"classifier: returned {kind}; return a dict with {name!r} in it")
-    scores = np.asarray(found[name], np.float32)
+    scores = check_numbers(found[name], f"classifier: {name}", np.float32)
     if scores.shape != (n, n_groups):
         raise ValueError(
             f"classifier: {name} has shape {scores.shape}; return ({n}, {n_groups}), "

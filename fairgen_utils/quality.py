@@ -10,7 +10,7 @@ from torch import nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 
-from fairgen_utils.fairness import check_numbers
+from fairgen_utils.fairness import check_count, check_numbers
 
 LAPLACIAN = np.array([[[0, 1, 0], [1, -4, 1], [0, 1, 0]]], np.float32)
 
@@ -33,7 +33,7 @@ def moments(features):
     ----------
     features : array_like, shape (n, n_features)
     """
-    features = np.asarray(features, np.float64)
+    features = _check(features, "features").numpy()
     return features.mean(0), np.cov(features, rowvar=False)
 
 
@@ -51,6 +51,9 @@ def balanced_moments(features, cells):
     mean : ndarray, shape (n_features,)
     covariance : ndarray, shape (n_features, n_features)
     """
+    features = _check(features, "features").numpy()
+    if np.shape(cells) != (len(features),):
+        raise ValueError(f"cells: found shape {np.shape(cells)} for {len(features)} faces")
     _, cell, counts = np.unique(cells, return_inverse=True, return_counts=True)
     weights = 1 / counts[cell]
     covariance = np.cov(features, rowvar=False, aweights=weights)
@@ -83,8 +86,8 @@ def frechet_distance(features, mean, covariance):
     Equilibrium", NeurIPS 2017: the same distance, on Inception features.
     """
     features = _check(features, "features")
-    mean = torch.as_tensor(np.asarray(mean, np.float64))
-    covariance = torch.as_tensor(np.asarray(covariance, np.float64))
+    mean = torch.as_tensor(check_numbers(mean, "mean"))
+    covariance = torch.as_tensor(check_numbers(covariance, "covariance"))
     width = features.shape[1]
     if mean.shape != (width,) or covariance.shape != (width, width):
         raise ValueError(
@@ -135,8 +138,7 @@ def kernel_distance(features, reference, seed=0, subsets=50, subset_size=500):
             f"reference: width {reference.shape[1]} differs from features' {features.shape[1]}"
         )
     for name, value, least in (("subsets", subsets, 1), ("subset_size", subset_size, 2)):
-        if value < least:
-            raise ValueError(f"{name}: found {value}; use {least} or more")
+        check_count(value, name, least)
     size = min(subset_size, len(features), len(reference))
     with warnings.catch_warnings():
         # it warns that it keeps every feature in memory: a few hundred kilobytes here
@@ -185,10 +187,8 @@ def manifold_scores(features, reference, n_neighbors=5):
         raise ValueError(
             f"reference: width {reference.shape[1]} differs from features' {features.shape[1]}"
         )
-    if not 1 <= n_neighbors < min(len(features), len(reference)):
-        raise ValueError(
-            f"n_neighbors: found {n_neighbors}; give 1 or more, and more faces than that"
-        )
+    if check_count(n_neighbors, "n_neighbors") >= min(len(features), len(reference)):
+        raise ValueError(f"n_neighbors: found {n_neighbors}; give more faces than that")
     # asked without points of its own, the search leaves out a face as its own neighbour
     radius, own_radius = (
         NearestNeighbors(n_neighbors=n_neighbors).fit(x).kneighbors()[0][:, -1]

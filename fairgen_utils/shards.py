@@ -20,6 +20,7 @@ import json
 import os
 import time
 import zipfile
+import zlib
 from pathlib import Path
 
 import diffusers
@@ -32,7 +33,7 @@ from tqdm import tqdm
 
 from fairgen_utils.audit import localized_mixture
 from fairgen_utils.demo import parse_target
-from fairgen_utils.fairness import check_count
+from fairgen_utils.fairness import check_count, check_target
 from fairgen_utils.generate import (
     decode,
     latent_shape,
@@ -97,11 +98,27 @@ def run_shards(job, n, make, folder, shard_size, state=None):
 
 def join(paths, name):
     """One array of all shards of a job, along the faces."""
-    parts = []
-    for path in paths:
+    return np.concatenate([read_shard(path)[name] for path in paths])
+
+
+def read_shard(path):
+    """The arrays of a shard, by name; ValueError if it is damaged."""
+    try:
         with np.load(path) as stored:
-            parts.append(stored[name])
-    return np.concatenate(parts)
+            return dict(stored)
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path} is damaged ({error}); delete it, and it is made again") from None
+
+
+def read_record(path):
+    """What a JSON file of a run says; ValueError if it is damaged."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}); delete its folder and start over") from None
+    if not isinstance(record, dict):
+        raise ValueError(f"{path} is damaged: no record of a run; delete its folder and start over")
+    return record
 
 
 def generate_sharded(
@@ -133,15 +150,12 @@ def generate_sharded(
     Raises
     ------
     ValueError
-        If the folder holds a run with other settings.
+        If an argument is amiss, the folder holds a run with other settings, or a file in it is
+        damaged.
     """
-    if n < 1 or shard_size < 1 or per_component < 1:
-        raise ValueError(
-            f"n, shard_size, per_component: found {n}, {shard_size}, {per_component}; use 1 or more"
-        )
+    target = check_order(world, attribute, target, n, seed, per_component, shard_size)
     state, folder = processes(), Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    target = np.asarray(target, float)
     _settle(
         folder / "settings.json",
         {
@@ -179,6 +193,14 @@ def generate_sharded(
     weights = solve_weights(table, target, world.confusion(attribute))
     faces = shard_of(mixture, weights, FACES_SEED)
     return run_shards("faces", n, faces, folder, shard_size, state)
+
+
+def check_order(world, attribute, target, n, seed, per_component, shard_size):
+    """Refuse what cannot be made, before a folder is; the target as an array otherwise."""
+    for count in (n, shard_size, per_component):
+        check_count(count, "n, shard_size, per_component")
+    check_count(seed, "seed", least=0)
+    return check_target(target, len(world.groups(attribute)))
 
 
 def plan(world, n, components, per_component=60, timed=16):
@@ -258,9 +280,9 @@ def merge(paths, out, attributes):
         rows = csv.writer(table)
         rows.writerow(["file", *attributes])
         for path in tqdm(paths, desc="merging", unit="shard", delay=1):
-            with np.load(path) as stored:
-                images = stored["images"]
-                labels = {name: stored[f"label_{name}"] for name in attributes}
+            stored = read_shard(path)
+            images = stored["images"]
+            labels = {name: stored[f"label_{name}"] for name in attributes}
             for i, image in enumerate(images):
                 file = f"{number:06}.png"
                 content = io.BytesIO()
@@ -310,7 +332,7 @@ def _settle(path, settings, state):
         temporary.write_text(json.dumps(settings, indent=1) + "\n")
         os.replace(temporary, path)
     state.wait_for_everyone()
-    found = json.loads(path.read_text())
+    found = read_record(path)
     different = {key: found.get(key) for key in settings if found.get(key) != settings[key]}
     if different:
         raise ValueError(
@@ -326,7 +348,7 @@ def world_of(name, device, dtype):
     module, _, function = name.partition(":")
     try:
         made = getattr(importlib.import_module(module), function)()
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"world: {name} cannot be called ({error})") from error
     if not isinstance(made, World):
         raise ValueError(f"world: {name} returned {type(made).__name__}; return a world")

@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from fairgen_utils.fairness import check_count
+from fairgen_utils.fairness import check_count, check_numbers
 from fairgen_utils.localize import LatentMixture
 
 MOST_FEATURES = 1024  # a full covariance of as many is what the course's own worlds use
@@ -67,15 +67,16 @@ class LowFrequencyMixture(BaseEstimator):
         shape = np.shape(latents)
         if len(shape) != 4 or not shape[0]:
             raise ValueError(f"latents: found shape {shape}; give (n, channels, height, width)")
-        if check_count(self.block, "block") < 2 or shape[2] % self.block or shape[3] % self.block:
+        check_count(self.block, "block", least=2)
+        if shape[2] % self.block or shape[3] % self.block:
             raise ValueError(
-                f"block: {self.block} by {self.block} patches of 2 or more do not divide latents "
+                f"block: {self.block} by {self.block} patches do not divide latents "
                 f"of {shape[2]} by {shape[3]}"
             )
         coarse = []
         total, squares = np.zeros(shape[1:]), np.zeros(shape[1:])
         for start in range(0, shape[0], CHUNK):
-            part = np.asarray(latents[start : start + CHUNK], np.float64)
+            part = check_numbers(latents[start : start + CHUNK], "latents", np.float64)
             coarse.append(self._coarse(part).astype(np.float32))
             detail = part - self._spread(self._coarse(part))
             total += detail.sum(0)
@@ -150,7 +151,8 @@ class LowFrequencyMixture(BaseEstimator):
     def predict_proba(self, latents):
         """Responsibilities, by the low frequencies: shape (n, n_components)."""
         check_is_fitted(self)
-        return self.mixture_.predict_proba(self._coarse(np.asarray(latents, np.float32)))
+        latents = check_numbers(latents, "latents", np.float32)
+        return self.mixture_.predict_proba(self._coarse(latents))
 
     def _coarse(self, latents):
         if latents.ndim != 4 or latents.shape[2] % self.block or latents.shape[3] % self.block:

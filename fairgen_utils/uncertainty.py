@@ -11,6 +11,7 @@ from scipy.special import ndtri
 from fairgen_utils.fairness import (
     check_count,
     check_labels,
+    check_numbers,
     check_shares,
     check_target,
     fairness_discrepancy,
@@ -93,7 +94,7 @@ def noise_floor(
     ndarray, shape (n_trials,), in [0, sqrt(2)]; with quantile, float or its shape
     """
     n = check_count(n, "n")
-    if quantile is not None and np.any(np.abs(np.asarray(quantile) - 0.5) > 0.5):
+    if quantile is not None and np.any(~(abs(check_numbers(quantile, "quantile") - 0.5) <= 0.5)):
         raise ValueError(f"quantile: {quantile}; pass values in [0, 1], such as 0.95")
     if confusion is not None:
         confusion = _check_confusion(confusion, n_groups)
@@ -227,7 +228,7 @@ def _project_to_simplex(points):
 
 
 def _check_tail(confidence):
-    if not 0 < confidence < 1:
+    if not 0 < check_numbers(confidence, "confidence") < 1:
         raise ValueError(f"confidence: {confidence!r}; pass a number in (0, 1), such as 0.95")
     return (1 - confidence) / 2
 

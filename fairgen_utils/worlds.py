@@ -18,6 +18,12 @@ from fairgen_utils.fairness import joint_labels
 from fairgen_utils.quality import moments
 from fairgen_utils.uncertainty import confusion_rates
 
+# what world.json must tell
+WRITTEN = {
+    *("attributes", "cell_attributes", "train_counts", "target", "timestep"),
+    *("num_inference_steps", "overshoot", "sha256"),
+}
+
 
 @dataclass
 class Predictions:
@@ -171,8 +177,7 @@ class World:
                 f"{folder} is missing: {self.name} has no second judge; "
                 "data/recipes/add_judge.py adds one"
             )
-        with quiet_diffusers():
-            judge = FaceClassifier.from_pretrained(folder, low_cpu_mem_usage=False)
+        judge = _from_safetensors(FaceClassifier, folder)
         judge = judge.to(self.classifier.device, self.classifier.dtype).eval()
         return replace(self, classifier=judge, reference_file="judge/reference.npz")
 
@@ -268,9 +273,9 @@ def load_world(name, root=None, device="cpu", dtype=torch.float32):
     Raises
     ------
     ValueError
-        If there is no world of that name, or a file differs from its recorded checksum.
-    FileNotFoundError
-        If `root` or one of the world's files is missing.
+        If there is no world of that name, no such device, or a file is damaged.
+    OSError
+        If `root` or one of the world's files is missing, or weights are not in safetensors.
     """
     root = Path(root) if root else Path(__file__).resolve().parents[1] / "data"
     if not root.is_dir():
@@ -281,17 +286,19 @@ def load_world(name, root=None, device="cpu", dtype=torch.float32):
     known = sorted(path.parent.name for path in root.glob("*/world.json"))
     if name not in known:
         raise ValueError(f"name: there is no world {name!r} in {root}; found {known}")
-    folder = root / name
+    folder, device = root / name, check_device(device)
     try:
         world = json.loads((folder / "world.json").read_text())
+        if not isinstance(world, dict) or not world.keys() >= WRITTEN:
+            raise ValueError
     except ValueError:
         raise ValueError(
             f"{folder / 'world.json'} is damaged; restore it with 'git checkout -- data'"
         ) from None
     _verify(folder, world["sha256"])
+    pipeline = _from_safetensors(DiffusionPipeline, folder / "generator")
+    classifier = _from_safetensors(FaceClassifier, folder / "classifier")
     with quiet_diffusers():
-        pipeline = DiffusionPipeline.from_pretrained(folder / "generator", low_cpu_mem_usage=False)
-        classifier = FaceClassifier.from_pretrained(folder / "classifier", low_cpu_mem_usage=False)
         pipeline, classifier = pipeline.to(device, dtype), classifier.to(device, dtype).eval()
     for network in (pipeline.unet, pipeline.vqvae):
         network.to(memory_format=torch.channels_last)  # a few per cent faster on a CPU
@@ -318,6 +325,15 @@ def best_device():
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
+def check_device(device):
+    """The device, if this machine has it; ValueError otherwise."""
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError, TypeError) as error:  # torch was built without it
+        found = str(error).splitlines()[0]
+        raise ValueError(f"device: {device!r} is not to be had here ({found})") from None
+
+
 @contextmanager
 def quiet_diffusers():
     """Load without remarks that help nobody here."""
@@ -330,6 +346,16 @@ def quiet_diffusers():
     finally:
         logging.set_verbosity(verbosity)
         logging.enable_progress_bar()
+
+
+def _from_safetensors(kind, folder):
+    """A network or pipeline, never from a pickle: opening one could run its author's code."""
+    try:
+        with quiet_diffusers():
+            return kind.from_pretrained(folder, low_cpu_mem_usage=False, use_safetensors=True)
+    except (OSError, ValueError) as error:
+        found = str(error).splitlines()[0]
+        raise OSError(f"{folder} cannot be loaded from safetensors ({found})") from error
 
 
 def _verify(folder, checksums):

@@ -87,13 +87,15 @@ def train(
         model.load_state_dict(state["model"])
         average.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
+        torch.set_rng_state(state["random"].cpu())  # dropout goes on where it was
         first = state["step"]
         print(f"resuming at step {first}")
     forget_rows(log_path, first)
 
     def save(step):
         state = {"step": step, "model": model.state_dict(), "average": average.state_dict()}
-        save_whole({**state, "optimizer": optimizer.state_dict()}, checkpoint_path)
+        state |= {"optimizer": optimizer.state_dict(), "random": torch.get_rng_state()}
+        save_whole(state, checkpoint_path)
 
     started = saved = time.time()
     losses = []
