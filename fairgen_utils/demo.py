@@ -116,7 +116,7 @@ def table_of(world, attribute, target, samples):
 def write_report(path, figure, alt, table, sentences):
     """One HTML file with nothing outside it, written whole or not at all."""
     image = base64.b64encode(figure.read_bytes()).decode()
-    paragraphs = "".join(f"<p>{escape(sentence)}</p>" for sentence in sentences)
+    paragraphs = "".join(f"<p>{escape(sentence)}</p>" for sentence in sentences[1:])
     page = f"""<!doctype html><html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width"><title>{escape(sentences[0])}</title><style>
 body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto;

@@ -181,6 +181,6 @@ def distribution_gradient(features, coefficients, intercept, target):
     Tensor, shape (n, n_features)
     """
     probabilities = (features @ coefficients.T + intercept).softmax(1)
-    of_mean = -target / probabilities.mean(0).clamp_min(1e-6)
+    of_mean = -target.to(probabilities) / probabilities.mean(0).clamp_min(1e-6)
     expected = (probabilities * of_mean).sum(1, keepdim=True)
     return (probabilities * (of_mean - expected)) @ coefficients

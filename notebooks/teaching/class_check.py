@@ -68,9 +68,7 @@ def summary(lines):
     read = [LINE.match(line.strip().lstrip("> ")) for line in lines if line.strip()]
     machines = [found.groups() for found in read if found]
     if not machines:
-        return (
-            "No line here is this script's; collect those that begin with ok or PROBLEM."
-        )
+        return "No line here is this script's; collect those that begin with ok or PROBLEM."
     ready = [machine for machine in machines if machine[0] == "ok"]
     said = [f"{len(ready)} of {len(machines)} machines are ready."]
     problems = Counter(machine[3] for machine in machines if machine[0] == "PROBLEM")
