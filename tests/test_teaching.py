@@ -10,6 +10,7 @@ import pytest
 from browser import ROOT, open_browser
 
 TEACHING = ROOT / "notebooks" / "teaching"
+NOTEBOOKS = (ROOT / "notebooks").glob("[0-9]*.ipynb")
 
 
 @pytest.fixture(autouse=True)
@@ -28,11 +29,15 @@ def test_a_ready_machine_says_so_in_one_line(capsys):
     assert said.count("\n") == 1
     verdict, name, seconds, found = LINE.match(said.strip()).groups()
     assert verdict == "ok" and name == "Ada / Lovelace" and float(seconds) > 0
-    assert "Python" in found and "torch" in found
+    for told in ("cores", "Python", "torch", "scikit-learn", "world heads", "checksums", "disk"):
+        assert told in found, told
 
 
-def test_a_damaged_world_is_a_problem_with_a_way_out(tmp_path):
+def test_a_damaged_world_is_a_problem_with_a_way_out(tmp_path, monkeypatch):
     from class_check import check_line
+
+    for variable in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(variable, str(tmp_path))
 
     for world in ("heads", "utkface"):
         shutil.copytree(ROOT / "data" / world, tmp_path / world)
@@ -41,6 +46,7 @@ def test_a_damaged_world_is_a_problem_with_a_way_out(tmp_path):
     ready, line = check_line("Bo", root=tmp_path)
     assert not ready and line.startswith("PROBLEM | Bo | - s |")
     assert weights.name in line and "git" in line and "\n" not in line
+    assert str(tmp_path) not in line and "Python" in line.split(" | ")[-1]
 
 
 def test_a_missing_package_is_a_problem_and_no_traceback(monkeypatch):
@@ -51,6 +57,19 @@ def test_a_missing_package_is_a_problem_and_no_traceback(monkeypatch):
     assert not ready and line.startswith("PROBLEM") and "Two commands" in line
 
 
+def test_each_of_several_problems_is_counted_for_itself(monkeypatch):
+    from class_check import check_line, summary
+
+    from fairgen_utils import checkup
+
+    monkeypatch.setattr(checkup, "PACKAGES", ("numpy", "no-such-package", "nor-this"))
+    _, line = check_line("Bo")
+    said = summary([line, line.replace("Bo", "Cy").replace("nor-this", "numpy")])
+    assert "0 of 2 machines are ready" in said
+    assert "2 x no-such-package is not installed" in said and "(Bo, Cy)" in said
+    assert "1 x nor-this is not installed" in said
+
+
 def test_a_class_is_summed_up_from_its_lines():
     from class_check import summary
 
@@ -59,20 +78,41 @@ def test_a_class_is_summed_up_from_its_lines():
             "Hello, here is mine:",
             "> ok | Ada | 0.4 s | Python 3.11.7; torch 2.13.0",
             "ok | Bo | 3.2 s | Python 3.12.1; torch 2.13.0",
-            "PROBLEM | Cy | - s | 0.3 GB of disk free: make room, 1 GB is needed",
+            "PROBLEM | Cy | - s | 0.3 GB of disk free: make room, 1 GB is needed | Linux",
+            "PROBLEM | Di | - s | 0.4 GB of disk free: make room, 1 GB is needed | Linux",
             "",
         ]
     )
-    assert "2 of 3 machines are ready" in said and "Slowest: Bo, 3.2 s" in said
-    assert "1 x 0.3 GB of disk free: make room, 1 GB is needed (Cy)" in said
+    assert "2 of 4 machines are ready" in said and "Slowest: Bo, 3.2 s" in said
+    assert "2 x 0.3 GB of disk free: make room, 1 GB is needed (Cy, Di)" in said
     assert "could not be read: 1" in said
 
 
-@pytest.mark.parametrize("lines", [[], ["hello"], ["ok"], ["ok | x | fast | y"]])
+@pytest.mark.parametrize(
+    "lines", [[], ["hello"], ["ok"], ["ok | x | fast | y"], ["ok | x | 1.2.3 s | y"]]
+)
 def test_lines_that_are_none_are_no_class(lines):
     from class_check import summary
 
     assert "No line here" in summary(lines)
+
+
+def test_a_time_that_is_lacking_is_no_crash():
+    from class_check import summary
+
+    assert summary(["ok | Ada | - s | Linux"]) == "1 of 1 machines are ready."
+
+
+def test_lines_are_collected_from_several_files_and_those_of_windows(tmp_path, capsys):
+    from class_check import main
+
+    (tmp_path / "a.txt").write_text("ok | Ada | 0.4 s | Linux\n", encoding="utf-8")
+    (tmp_path / "b.txt").write_text("ok | Žofia | 0.9 s | Windows\r\n", encoding="utf-16")
+    (tmp_path / "c.txt").write_bytes(b"\x00\xc3( no text \xff")
+    files = [str(tmp_path / name) for name in ("a.txt", "b.txt", "c.txt")]
+    assert main(["--collect", *files]) == 0
+    said = capsys.readouterr().out
+    assert "2 of 2 machines" in said and "Žofia, 0.9 s" in said and "not be read: 1" in said
 
 
 def test_a_file_that_is_missing_is_said(capsys):
@@ -112,7 +152,8 @@ def test_slides_hold_every_figure_with_its_words_and_no_exercise(slides):
         ]
         shown = re.findall(r'<img alt="([^"]*)"', page)
         assert len(shown) == len(wanted) and all(len(alt.split()) >= 5 for alt in shown)
-        assert "exercises.check" not in page and "Traceback" not in page
+        for unwanted in ("exercises.check", "Traceback", "NBVAL"):
+            assert unwanted not in page
 
 
 def test_slides_load_nothing_from_the_network(slides):
@@ -126,6 +167,30 @@ def test_a_question_to_predict_stands_before_its_answer():
 
     pages = pages_of("# Heading\n\n> **Predict.** More or less?\n\nLess, because.")
     assert pages == ["# Heading\n\n> **Predict.** More or less?", "Less, because."]
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in NOTEBOOKS))
+def test_a_question_to_predict_ends_its_slide(name):
+    from make_slides import PREDICT, slides_of
+
+    cells = slides_of(nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", 4)).cells
+    for asked, after in zip(cells, cells[1:], strict=False):
+        if PREDICT in asked.source:
+            assert after.metadata["slideshow"]["slide_type"] != "-", asked.source
+
+
+def test_a_caption_stays_with_its_figure_when_code_came_between():
+    from make_slides import slides_of
+
+    wide = "iVBORw0KGgoAAAANSUhEUgAABAAAAAEA"  # the beginning of a PNG, 1024 by 256 pixels
+    shown = nbformat.v4.new_output("display_data", {"image/png": wide})
+    new_code, new_text = nbformat.v4.new_code_cell, nbformat.v4.new_markdown_cell
+    drawn, printed = new_code("draw()", outputs=[shown]), new_code("print(1)")
+    notebook = nbformat.v4.new_notebook(cells=[drawn, printed, new_text("*Grey: real heads.*")])
+    figure, caption, code = slides_of(notebook).cells
+    assert figure.outputs and caption.cell_type == "markdown" and code.source == "print(1)"
+    kinds = [cell.metadata["slideshow"]["slide_type"] for cell in (figure, caption, code)]
+    assert kinds == ["subslide", "-", "subslide"]
 
 
 def test_formulas_become_mathml_and_prices_stay():
@@ -152,11 +217,14 @@ def test_in_a_browser_every_slide_shows_something_and_few_need_scrolling(slides)
             found = page.evaluate(
                 """() => Reveal.getSlides().map(slide => {
                      const at = Reveal.getIndices(slide); Reveal.slide(at.h, at.v);
+                     const cut = [...slide.querySelectorAll('pre, .highlight')].filter(
+                       block => block.scrollWidth > block.clientWidth + 2);
                      return [slide.innerText.trim().length + slide.querySelectorAll('img').length,
-                             slide.scrollHeight - slide.clientHeight] })"""
+                             slide.scrollHeight - slide.clientHeight, cut.length] })"""
             )
-            assert len(found) > 20 and all(content for content, _ in found)
-            assert sum(over > 4 for _, over in found) <= 2
+            assert len(found) > 20 and all(content for content, _, _ in found)
+            assert sum(over > 4 for _, over, _ in found) <= 2
+            assert not sum(cut for _, _, cut in found)
 
 
 # --- pages ---------------------------------------------------------------------------------------

@@ -4,14 +4,17 @@
     python notebooks/teaching/make_slides.py 03_measuring_bias     # one of them
 
 Headings begin a new column of slides (arrow right), what belongs to them lies below (arrow down).
-Of a cell that draws, its figure is shown; of another, code and what it printed. A question to
-predict has a slide to itself, so that the room can answer before the next one does. Exercises are
-left out.
+Of a cell that draws, its figure is shown, with its caption if both fit; of another, code and what
+it printed. A question to predict ends its slide, so that the room can answer before the next one
+does. Exercises are left out.
 """
 
 import argparse
+import base64
 import importlib.util
+import math
 import re
+import struct
 from pathlib import Path
 
 import nbformat
@@ -22,7 +25,11 @@ from nbconvert.filters import strip_ansi
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent
 LETTERS, LINES = 650, 16  # of text, of code: what fits on a slide
-CAPTION = 260  # letters that fit below a figure or code
+HEIGHT = 640  # pixels of a slide that may be filled
+TEXT_LETTERS, TEXT_LINE = 80, 40  # of a line of text: how many letters, how many pixels high
+CODE_LETTERS, CODE_LINE = 90, 29
+WIDTH, FIGURE = 1250, 480  # of a figure: how wide it is shown, and how high at most
+PREDICT = "> **Predict.**"
 MATH = re.compile(r"\$\$(.+?)\$\$|(?<![\\$])\$([^$]+?)\$", re.DOTALL)
 
 # nbconvert's page fetches scripts and styles from the network; this one has them inside
@@ -40,7 +47,10 @@ STYLE = """
 .reveal h1, .reveal h2, .reveal h3 { text-transform: none; margin: .3em 0 .6em }
 .reveal h1 { font-size: 2em } .reveal h2 { font-size: 1.6em }
 .reveal .jp-RenderedHTMLCommon, .reveal p, .reveal li { font-size: 28px; line-height: 1.4 }
-.reveal table { font-size: 20px } .reveal pre { font-size: 22px; box-shadow: none; width: 100% }
+.reveal table { font-size: 20px } .reveal .highlight { margin: 0; width: 100%; overflow: hidden }
+.reveal pre { font-size: 22px !important; line-height: 1.3; white-space: pre-wrap !important;
+  overflow-wrap: anywhere; word-break: normal !important; box-shadow: none; width: 100%;
+  margin: 0; box-sizing: border-box }
 .reveal img { width: 100%; max-height: 480px; object-fit: contain; display: block; margin: 0 }
 .reveal blockquote { width: 90%; font-size: 34px; box-shadow: none; border-left: 6px solid #0072B2;
   padding: .3em 1em }
@@ -59,7 +69,7 @@ def pages_of(text):
     """A text in parts that fit on a slide, cut between paragraphs; questions stand alone."""
     pages = [[]]
     for block in re.split(r"\n\s*\n", text):
-        alone = block.startswith("> **Predict.**")
+        alone = block.startswith(PREDICT)
         full = len("".join(pages[-1])) + len(block) > LETTERS
         heading = len(pages[-1]) == 1 and pages[-1][0].startswith("#")
         if pages[-1] and ((alone and not heading) or full or block.startswith("#")):
@@ -72,23 +82,39 @@ def pages_of(text):
 
 def slides_of(notebook):
     """The notebook as slides, without exercises and without code that only draws."""
-    cells = []
-
-    def add(cell, kind="subslide"):
+    slides = nbformat.v4.new_notebook(metadata=notebook.metadata)
+    used = 0  # pixels of the current slide
+    for cell, joins in _parts(notebook):
+        tall = _height(cell)
+        joined = joins and used + tall <= HEIGHT
+        used = tall + (used if joined else 0)
+        kind = "-" if joined else "subslide"
+        if cell.cell_type == "markdown":
+            kind = "slide" if cell.source.startswith("#") else kind
+            cell.source = with_mathml(cell.source)
         cell.metadata["slideshow"] = {"slide_type": kind}
-        cells.append(cell)
+        slides.cells.append(cell)
+    return slides
 
+
+def _parts(notebook):
+    """What the slides show, in order, and whether each may share the slide of the one before."""
+    parts = []
+    figure = None  # the place after the last figure, as long as no text came between
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             if cell.source.startswith("## Exercises"):
                 break
-            for number, page in enumerate(pages_of(cell.source)):
-                below = not number and cells and cells[-1].cell_type == "code"
-                if page.startswith("#"):
-                    kind = "slide"
-                else:
-                    kind = "-" if below and len(page) <= CAPTION else "subslide"
-                add(nbformat.v4.new_markdown_cell(with_mathml(page)), kind)
+            pages = [nbformat.v4.new_markdown_cell(page) for page in pages_of(cell.source)]
+            below = parts and parts[-1][0].cell_type == "code"
+            if figure and pages[0].source.startswith("*") and not pages[0].source.startswith("**"):
+                parts.insert(figure, (pages.pop(0), True))  # a caption stays with its figure
+                below = below and figure == len(parts) - 1
+            for page in pages:
+                new = page.source.startswith("#") or PREDICT in page.source
+                parts.append((page, bool(below and not new)))
+                below = False
+            figure = None
             continue
         pictures = [out for out in cell.outputs if "image/png" in out.get("data", {})]
         for picture in pictures:
@@ -96,16 +122,51 @@ def slides_of(notebook):
             picture.metadata["alt"] = picture.metadata.get("image/png", {}).get("alt", "")
             picture.data = {"image/png": picture.data["image/png"]}
             picture.metadata.pop("image/png", None)
-            figure = nbformat.v4.new_code_cell("", outputs=[picture])
-            figure.metadata["transient"] = {"remove_source": True}
-            add(figure)
+            shown = nbformat.v4.new_code_cell("", outputs=[picture])
+            shown.metadata["transient"] = {"remove_source": True}
+            parts.append((shown, False))
+            figure = len(parts)
         if not pictures and len(cell.source.splitlines()) <= LINES:
-            cell.outputs = [_short(output) for output in cell.outputs]
-            add(cell)
-    slides = nbformat.v4.new_notebook(cells=cells, metadata=notebook.metadata)
-    for cell in slides.cells:
-        cell.metadata.pop("trusted", None)
-    return slides
+            parts.append((_code(cell), bool(parts) and _introduces(parts[-1])))
+    return parts
+
+
+def _introduces(part):
+    """Whether code may follow on the slide: below a text that begins it and asks nothing."""
+    cell, joins = part
+    return cell.cell_type == "markdown" and not joins and PREDICT not in cell.source
+
+
+def _code(cell):
+    """A code cell as a slide shows it, without what is meant for the tests."""
+    source = re.sub(r"\A# NBVAL.*\n(#.*\n)?", "", cell.source)
+    code = nbformat.v4.new_code_cell(source, outputs=[_short(output) for output in cell.outputs])
+    if any("text/markdown" in output.get("data", {}) for output in cell.outputs):
+        code.metadata["transient"] = {"remove_source": True}  # it wrote a text; that is the slide
+    return code
+
+
+def _height(cell):
+    """About how many pixels high a cell will be."""
+    if cell.cell_type == "markdown":
+        total = 0
+        for block in re.split(r"\n\s*\n|\n(?=- )", cell.source):
+            shown = re.sub(r"\(http.*?\)|\(\.\..*?\)|[$*]", "", block)  # no addresses, no marks
+            tall = TEXT_LINE * math.ceil(len(shown) / TEXT_LETTERS)
+            total += 12 + max(tall, 100 * block.startswith("#"), 80 * ("$$" in block))
+        return total
+    figures = [out.data["image/png"] for out in cell.outputs if "image/png" in out.get("data", {})]
+    if figures:
+        # a PNG says its width and height in bytes 16 to 24
+        width, height = struct.unpack(">II", base64.b64decode(figures[0][:64])[16:24])
+        return min(FIGURE, WIDTH * height / width)
+    printed = "".join(_printed(out) for out in cell.outputs)
+    lines = [*cell.source.splitlines(), *printed.splitlines()]
+    return 40 + CODE_LINE * sum(math.ceil(len(line) / CODE_LETTERS) or 1 for line in lines)
+
+
+def _printed(output):
+    return output.get("text") or output.get("data", {}).get("text/plain", "")
 
 
 def _short(output):
@@ -125,8 +186,8 @@ def reveal():
     folder = Path(found.origin).parent / "_static" / "revealjs" / "dist"
     sheets = [folder / "reset.css", folder / "reveal.css", folder / "theme" / "white.css"]
     # a theme may ask the network for its fonts; the system's will do
-    style = re.sub(r"@import url\([^)]*\);?", "", "".join(sheet.read_text() for sheet in sheets))
-    return {"style": style + STYLE, "script": (folder / "reveal.js").read_text()}
+    style = re.sub(r"@import url\([^)]*\);?", "", "".join(s.read_text("utf-8") for s in sheets))
+    return {"style": style + STYLE, "script": (folder / "reveal.js").read_text("utf-8")}
 
 
 def write_slides(path, out):
