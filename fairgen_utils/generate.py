@@ -5,6 +5,8 @@ what it makes of images; without one (``DDPMPipeline``) the pixels themselves, i
 """
 
 import inspect
+import time
+from dataclasses import dataclass
 from numbers import Integral
 
 import numpy as np
@@ -12,7 +14,9 @@ import torch
 from diffusers import DDIMInverseScheduler
 from tqdm import tqdm
 
-from fairgen_utils.fairness import check_count, check_numbers
+from fairgen_utils._checks import check_count, check_numbers, check_target
+from fairgen_utils.load import Predictions
+from fairgen_utils.localize import component_table, solve_weights
 
 
 def start_timestep(pipeline, timestep, num_inference_steps):
@@ -325,3 +329,110 @@ def _batches(array, batch_size, description, progress):
         for start in range(0, len(array), batch_size):
             yield array[start : start + batch_size]
             bar.update(len(array[start : start + batch_size]))
+
+
+@dataclass
+class Sample:
+    """Generated faces and what is known of them.
+
+    Attributes
+    ----------
+    images : ndarray, shape (n, height, width, 3), uint8
+    predictions : Predictions
+    components : ndarray, shape (n,), int64, or None
+        The mixture component each face started from; None for plain sampling.
+    seconds : float
+        Wall time of denoising and decoding, without the classifier.
+    """
+
+    images: np.ndarray
+    predictions: Predictions
+    components: np.ndarray | None
+    seconds: float
+
+    def __len__(self):
+        return len(self.images)
+
+    @property
+    def faces_per_second(self):
+        return len(self) / self.seconds
+
+
+def generate(world, n, seed, mixture=None, weights=None, timestep=None, progress=True):
+    """Generate faces with a world's recommended settings, and classify them once.
+
+    Parameters
+    ----------
+    world : World
+    n : int
+    seed : int
+    mixture : LatentMixture or LowFrequencyMixture, optional
+        Start from this mixture at `timestep`. Plain sampling from pure noise when omitted.
+    weights : array_like, shape (n_components,), optional
+    timestep : int, optional
+        The world's recommended one when omitted.
+
+    Returns
+    -------
+    Sample
+    """
+    started = time.perf_counter()
+    steps = world.num_inference_steps
+    if mixture is None:
+        latents, components = sample_plain(world.pipeline, n, seed, steps, progress=progress), None
+    else:
+        timestep = world.timestep if timestep is None else timestep
+        latents, components = sample_localized(
+            world.pipeline, mixture, n, timestep, seed, weights, steps, progress=progress
+        )
+    images = decode(world.pipeline, latents, progress=progress)
+    seconds = time.perf_counter() - started
+    return Sample(images, world.classify(images), components, seconds)
+
+
+def pilot_weights(
+    world, mixture, attribute, target, per_component, seed, timestep=None, progress=True
+):
+    """Component weights solved on a pilot of generated faces, whose shares really hold.
+
+    Denoising pulls faces back toward the majority, so a table counted on training latents
+    promises too much. Here every component makes `per_component` faces at the timestep that will
+    be used, the classifier labels them, and the weights are solved on *that* table.
+
+    Parameters
+    ----------
+    world : World
+    mixture : LatentMixture
+    attribute : str, or list of str
+        Several goals at once are a list: ``["gender,race", "age"]`` wants gender and race even
+        jointly, and age, whoever has it.
+    target : array_like, shape (n_groups,), or list of them
+    per_component : int
+    seed : int
+    timestep : int, optional
+
+    Returns
+    -------
+    weights : ndarray, shape (n_components,)
+    table : ndarray, shape (n_components, n_groups), or list of them
+        Counts of the pilot.
+    pilot : Sample
+        Never judge a method on these faces: its weights were fitted to them.
+    """
+    goals = [attribute] if isinstance(attribute, str) else attribute
+    targets = [target] if isinstance(attribute, str) else target
+    for goal, wanted in zip(goals, targets, strict=True):  # before minutes of work
+        check_target(wanted, len(world.groups(goal)))
+    k = len(mixture.weights_)
+    n = k * check_count(per_component, "per_component")
+    pilot = generate(world, n, seed, mixture, np.full(k, 1 / k), timestep, progress)
+    tables = [
+        component_table(
+            pilot.components, world.joint(pilot.predictions.labels, a), k, len(world.groups(a))
+        )
+        for a in goals
+    ]
+    confusions = [world.confusion(a) for a in goals]
+    if isinstance(attribute, str):
+        return solve_weights(tables[0], target, confusions[0]), tables[0], pilot
+    return solve_weights(tables, list(target), confusions), tables, pilot

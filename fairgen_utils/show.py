@@ -14,6 +14,7 @@ from IPython.display import Image, display
 # readers, and every bar and line is named as well
 PLAIN, FAIR, TARGET, TRAINING = "#D55E00", "#0072B2", "#000000", "#999999"
 
+
 sns.set_theme(style="ticks", context="notebook", rc={"figure.dpi": 110, "axes.titlesize": "medium"})
 
 

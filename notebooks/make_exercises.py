@@ -60,7 +60,7 @@ def with_exercises(notebook, cells):
     words = "## Exercises\n\nWorked solutions are in `solutions/`, under this notebook's name."
     opening = [
         nbformat.v4.new_markdown_cell(words, id="exercises", **tag),
-        nbformat.v4.new_code_cell("from fairgen_utils import exercises", id="checks", **tag),
+        nbformat.v4.new_code_cell("from fairgen_utils import course", id="checks", **tag),
     ]
     new = [old.get(cell.source, cell) for cell in opening + cells]
     return kept[:place] + new + kept[place:]

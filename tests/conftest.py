@@ -9,7 +9,7 @@ import pytest
 import torch
 from diffusers import AutoencoderDC, DPMSolverMultistepScheduler, LDMPipeline, UNet2DModel
 
-from fairgen_utils.classifier import FaceClassifier
+from fairgen_utils.models.classifier import FaceClassifier
 
 ATTRIBUTES = {
     "gender": ["female", "male"],

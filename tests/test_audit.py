@@ -6,20 +6,18 @@ import numpy as np
 import pytest
 from conftest import ATTRIBUTES
 
-from fairgen_utils import demo
-from fairgen_utils.audit import (
+from fairgen_utils.apps import demo
+from fairgen_utils.generate import generate, pilot_weights
+from fairgen_utils.judge import (
     audit_fairness,
     audit_groups,
     audit_quality,
-    generate,
-    localized_mixture,
     own_group_rate,
-    pilot_weights,
-    posterior_shares,
-    reject,
     within_group_variance,
 )
-from fairgen_utils.worlds import Predictions, load_world
+from fairgen_utils.load import Predictions, load_world
+from fairgen_utils.localize import localized_mixture
+from fairgen_utils.rivals.selection import posterior_shares, reject
 
 
 @pytest.fixture(scope="module")

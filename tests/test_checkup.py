@@ -5,8 +5,8 @@ from importlib.metadata import PackageNotFoundError
 
 import pytest
 
-from fairgen_utils import checkup
-from fairgen_utils.worlds import load_world
+from fairgen_utils.apps import checkup
+from fairgen_utils.load import load_world
 
 
 def failures(**arguments):

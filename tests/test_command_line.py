@@ -19,7 +19,7 @@ from filelock import FileLock
 from PIL import Image
 from tiny_world import make_world
 
-from fairgen_utils.__main__ import main, make_dataset, measure_folder
+from fairgen_utils.apps.command_line import main, make_dataset, measure_folder
 from fairgen_utils.datasets import read_pictures
 
 HERE = Path(__file__).parent

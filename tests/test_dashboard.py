@@ -16,8 +16,8 @@ import pytest
 from browser import ROOT, open_browser
 from PIL import Image
 
-from fairgen_utils import dashboard
-from fairgen_utils.dashboard import Dashboard, Settings, Studio, export
+from fairgen_utils.apps import dashboard
+from fairgen_utils.apps.dashboard import Dashboard, Settings, Studio, export
 
 PLAIN, EVEN, PILOT, OUTWARD = dashboard.METHODS
 UNEVEN = Settings("tiny", PILOT, "gender", (0.25, 0.75), 30, 3)

@@ -10,7 +10,7 @@ import pytest
 from fairlearn.metrics import equalized_odds_difference
 from scipy import stats
 
-from fairgen_utils import exercises
+from fairgen_utils import course
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 LATENTS = np.random.default_rng(5).standard_normal((20, 4, 2, 2))
@@ -84,7 +84,7 @@ def inside(points, centres, k):
     return np.linalg.norm(points[:, None] - centres, axis=2) <= reach
 
 
-CARD = {entry: "One sentence of five words, N = 10." for entry in exercises.CARD_ENTRIES}
+CARD = {entry: "One sentence of five words, N = 10." for entry in course.CARD_ENTRIES}
 
 # check, its other arguments, a right answer, and wrong ones with a word of what should be said
 CASES = {
@@ -305,13 +305,13 @@ WRONG = [(name, wrong, word) for name, (_, wrongs) in CASES.items() for wrong, w
 
 @pytest.mark.parametrize("name", CASES)
 def test_right_answer_passes(name, capsys):
-    getattr(exercises, f"check_{name}")(CASES[name][0])
+    getattr(course, f"check_{name}")(CASES[name][0])
     assert capsys.readouterr().out.endswith("correct.\n")
 
 
 @pytest.mark.parametrize(("name", "answer", "word"), WRONG)
 def test_wrong_answer_hears_what_is_wrong(name, answer, word, capsys):
-    getattr(exercises, f"check_{name}")(answer)
+    getattr(course, f"check_{name}")(answer)
     said = capsys.readouterr().out
     assert word in said and "correct" not in said
 
@@ -323,28 +323,28 @@ def test_missing_answer_is_asked_for(name, capsys):
             continue
         if not callable(missing) and callable(CASES[name][0]):
             continue
-        getattr(exercises, f"check_{name}")(missing)
+        getattr(course, f"check_{name}")(missing)
         assert "not answered yet" in capsys.readouterr().out
 
 
 def test_compression_diagnoses_each_number(capsys):
-    exercises.check_compression(12, 6)
+    course.check_compression(12, 6)
     assert capsys.readouterr().out.count("correct.") == 2
     for numbers, bits, word in ((4, 8, "three colours"), (12, 24, "more bits"), (12, 12, "same")):
-        exercises.check_compression(numbers, bits)
+        course.check_compression(numbers, bits)
         assert word in capsys.readouterr().out
 
 
 def test_published_fd_diagnoses_each_number(capsys):
-    exercises.check_published_fd(0.5, np.sqrt(0.5))
+    course.check_published_fd(0.5, np.sqrt(0.5))
     assert capsys.readouterr().out.count("correct.") == 2
     for reported, right, word in ((0.707, 0.5, "leaves out"), (0, 1, "and then"), (0.3, 1, "run")):
-        exercises.check_published_fd(reported, right)
+        course.check_published_fd(reported, right)
         assert word in capsys.readouterr().out
 
 
 def test_two_components_diagnoses_each_number(capsys):
-    exercises.check_two_components(0.2, 0.4, 0.9)
+    course.check_two_components(0.2, 0.4, 0.9)
     assert capsys.readouterr().out.count("correct.") == 3
     for weight, low, high, word in (
         (0.8, 0.4, 0.9, "second"),
@@ -354,12 +354,12 @@ def test_two_components_diagnoses_each_number(capsys):
         (0.2, 0, 1, "no component"),
         (0.2, 0.9, 0.4, "one component only"),
     ):
-        exercises.check_two_components(weight, low, high)
+        course.check_two_components(weight, low, high)
         assert word in capsys.readouterr().out
 
 
 def test_error_of_guess_diagnoses(capsys):
-    exercises.check_error_of_guess(shrinking_error, LATENTS)
+    course.check_error_of_guess(shrinking_error, LATENTS)
     assert "correct." in capsys.readouterr().out
     for wrong, word in (
         (lambda latents, noise, t: 0.5, "hardly depends"),
@@ -368,14 +368,14 @@ def test_error_of_guess_diagnoses(capsys):
         (lambda *arguments: np.sqrt(shrinking_error(*arguments)), "Squared"),
         (lambda latents, noise, t: np.ones(3), "one number"),
     ):
-        exercises.check_error_of_guess(wrong, LATENTS)
+        course.check_error_of_guess(wrong, LATENTS)
         assert word in capsys.readouterr().out
 
 
 def test_times_cheaper_diagnoses(capsys):
     results = pd.read_csv(NOTEBOOKS.parent / "data" / "results" / "fairness.csv")
     calls = results[results["world"] == "heads"].groupby("method")["calls"].mean()
-    exercises.check_times_cheaper(calls["rejection"] / calls["overshoot"])
+    course.check_times_cheaper(calls["rejection"] / calls["overshoot"])
     assert "correct." in capsys.readouterr().out
     for wrong, word in (
         (calls["overshoot"] / calls["rejection"], "other way round"),
@@ -383,7 +383,7 @@ def test_times_cheaper_diagnoses(capsys):
         (calls["rejection"] - calls["overshoot"], "difference"),
         (-1, "quotient"),
     ):
-        exercises.check_times_cheaper(wrong)
+        course.check_times_cheaper(wrong)
         assert word in capsys.readouterr().out
 
 
@@ -393,7 +393,7 @@ def even_weights(groups, total=1.0):
 
 
 def test_balancing_weights_diagnoses(capsys):
-    exercises.check_balancing_weights(even_weights)
+    course.check_balancing_weights(even_weights)
     assert "correct." in capsys.readouterr().out
     for wrong, word in (
         (lambda groups: np.bincount(groups)[groups] / 10, "frequent"),
@@ -402,7 +402,7 @@ def test_balancing_weights_diagnoses(capsys):
         (lambda groups: np.sqrt(even_weights(groups)), "count ["),
         (lambda groups: 1 / np.bincount(groups), "one weight for each"),
     ):
-        exercises.check_balancing_weights(wrong)
+        course.check_balancing_weights(wrong)
         assert word in capsys.readouterr().out
 
 
@@ -420,7 +420,7 @@ def unpaired_interval(before, after):
 
 
 def test_paired_interval_diagnoses(capsys):
-    exercises.check_paired_interval(t_interval)
+    course.check_paired_interval(t_interval)
     assert "correct." in capsys.readouterr().out
     for wrong, word in (
         (lambda b, a: t_interval(b, a, sign=-1), "sign"),
@@ -432,7 +432,7 @@ def test_paired_interval_diagnoses(capsys):
         (unpaired_interval, "independent"),
         (lambda b, a: t_interval(b, a)[:2], "three numbers"),
     ):
-        exercises.check_paired_interval(wrong)
+        course.check_paired_interval(wrong)
         assert word in capsys.readouterr().out
 
 
@@ -442,7 +442,7 @@ def rates(y_true, y_pred, groups):
 
 
 def test_equalised_odds_diagnoses(capsys):
-    exercises.check_equalised_odds(
+    course.check_equalised_odds(
         lambda y, p, g: equalized_odds_difference(y, p, sensitive_features=g)
     )
     assert "correct." in capsys.readouterr().out
@@ -454,7 +454,7 @@ def test_equalised_odds_diagnoses(capsys):
         (lambda y, p, g: np.ptp([p[g == k].mean() for k in range(3)]), "share called 1"),
         (rates, "one number"),
     ):
-        exercises.check_equalised_odds(wrong)
+        course.check_equalised_odds(wrong)
         assert word in capsys.readouterr().out
 
 
@@ -463,7 +463,7 @@ def test_reduction_diagnoses(capsys):
     results = results[(results["world"] == "utkface") & (results["attribute"] == "gender,race")]
     fd = results.groupby("method")["fd_corrected"].mean()
     plain, left = fd["plain"], fd["localized_pilot"]
-    exercises.check_reduction(1 - left / plain)
+    course.check_reduction(1 - left / plain)
     assert "correct." in capsys.readouterr().out
     for wrong, word in (
         (left / plain, "left"),
@@ -471,16 +471,16 @@ def test_reduction_diagnoses(capsys):
         (100 * (1 - left / plain), "per cent"),
         (1 - fd["uniform"] / plain - 0.3, "isn't it"),
     ):
-        exercises.check_reduction(wrong)
+        course.check_reduction(wrong)
         assert word in capsys.readouterr().out
 
 
 def test_share_of_women_diagnoses(capsys):
     # cells: african women 1 of 2, asian women 5 of 6; the mean of the two is 2/3
-    exercises.check_share_of_women(2 / 3, HEADS)
+    course.check_share_of_women(2 / 3, HEADS)
     assert "correct." in capsys.readouterr().out
     for wrong, word in ((6 / 8, "without weights"), (6 / 12, "all heads"), (1 / 3, "everybody")):
-        exercises.check_share_of_women(wrong, HEADS)
+        course.check_share_of_women(wrong, HEADS)
         assert word in capsys.readouterr().out
 
 

@@ -15,7 +15,7 @@ from fairgen_utils.generate import (
     sample_plain,
     start_timestep,
 )
-from fairgen_utils.localize import LatentMixture
+from fairgen_utils.models.mixture import LatentMixture
 
 STEPS = 5
 FIRST = 995  # of the five: above it the solver's schedule is clipped

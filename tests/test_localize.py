@@ -15,7 +15,8 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.mixture import GaussianMixture
 from strategies import share_vectors
 
-from fairgen_utils.localize import LatentMixture, component_table, solve_weights
+from fairgen_utils.localize import component_table, solve_weights
+from fairgen_utils.models.mixture import LatentMixture
 
 SHAPE = (1, 2, 3)  # of one latent: 6 values
 SINGLE = 1e-5  # float32 keeps 7 digits; values here are of order one and sums are short

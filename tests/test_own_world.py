@@ -23,17 +23,12 @@ from tiny_world import (
     make_world,
 )
 
-from fairgen_utils.audit import (
-    audit_fairness,
-    audit_quality,
-    generate,
-    localized_mixture,
-    pilot_weights,
-)
-from fairgen_utils.generate import decode, encode, latent_shape
-from fairgen_utils.localize import LatentMixture
-from fairgen_utils.own_world import own_world
-from fairgen_utils.subspace import LowFrequencyMixture
+from fairgen_utils.generate import decode, encode, generate, latent_shape, pilot_weights
+from fairgen_utils.judge import audit_fairness, audit_quality
+from fairgen_utils.localize import localized_mixture
+from fairgen_utils.models.low_frequency import LowFrequencyMixture
+from fairgen_utils.models.mixture import LatentMixture
+from fairgen_utils.models.own_world import own_world
 
 
 def random_unet(channels, size, **changed):

@@ -6,12 +6,12 @@ import torch
 from conftest import build_pipeline
 from tiny_world import exact_pipeline, make_world
 
-from fairgen_utils import guidance, peers
-from fairgen_utils.audit import localized_mixture
+from fairgen_utils import rivals
 from fairgen_utils.generate import denoise, encode, invert, sample_plain, timesteps_of
-from fairgen_utils.localize import LatentMixture
-from fairgen_utils.peers import METHODS, choose_evenly, prepare
-from fairgen_utils.worlds import load_world
+from fairgen_utils.load import load_world
+from fairgen_utils.localize import localized_mixture
+from fairgen_utils.models.mixture import LatentMixture
+from fairgen_utils.rivals import METHODS, choose_evenly, guidance, prepare
 
 STEPS = 5
 
@@ -23,8 +23,8 @@ def world(worlds_root):
 
 @pytest.fixture(autouse=True)
 def small_fits(monkeypatch):
-    monkeypatch.setattr(peers, "N_COMPONENTS", 3)
-    monkeypatch.setattr(peers, "STRENGTHS", (1.0, 2.0))
+    monkeypatch.setattr(rivals, "N_COMPONENTS", 3)
+    monkeypatch.setattr(rivals, "STRENGTHS", (1.0, 2.0))
 
 
 class CallCounter:
@@ -95,7 +95,7 @@ def test_clusters_are_the_groups_that_stand_apart():
     rng = np.random.default_rng(0)
     truth = np.repeat([0, 1, 2], 40)
     latents = rng.normal(0, 0.1, (120, 4, 4, 4)) + truth[:, None, None, None]
-    clusters = peers.cluster(latents, 3, seed=0)
+    clusters = rivals.cluster(latents, 3, seed=0)
     assert all(len(set(clusters[truth == group])) == 1 for group in range(3))
     assert len(set(clusters)) == 3
 
@@ -103,7 +103,7 @@ def test_clusters_are_the_groups_that_stand_apart():
 def test_even_cells_get_even_weights_however_many_components_they_have():
     mixture = LatentMixture()
     mixture.cells_, mixture.weights_ = np.array([0, 0, 1]), np.array([0.1, 0.3, 0.6])
-    assert peers.even_over_cells(mixture) == pytest.approx([0.125, 0.375, 0.5])
+    assert rivals.even_over_cells(mixture) == pytest.approx([0.125, 0.375, 0.5])
 
 
 # On-the-fly selection
@@ -261,6 +261,6 @@ def test_responsibilities_of_cells_are_the_sums_over_their_components(world):
     mixture = localized_mixture(world, "gender")
     latents = encode(world.pipeline, np.zeros((2, 64, 64, 3), np.uint8))
     responsibilities = mixture.predict_proba(latents)
-    assert np.allclose(peers.cell_responsibilities(mixture, latents, 2), responsibilities)
+    assert np.allclose(rivals.cell_responsibilities(mixture, latents, 2), responsibilities)
     mixture.cells_ = np.array([1, 1])
-    assert np.allclose(peers.cell_responsibilities(mixture, latents, 2), [[0, 1], [0, 1]])
+    assert np.allclose(rivals.cell_responsibilities(mixture, latents, 2), [[0, 1], [0, 1]])

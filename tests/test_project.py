@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import nbformat
@@ -54,28 +55,33 @@ NOT_FOR_READERS = [
 ]
 CLAIMS = re.compile(r"\b(debiased|unbiased|solved)\b", re.IGNORECASE)
 
-# The modules of fairgen_utils that may know a library; the others do without it.
+# The modules of fairgen_utils that know a library: exactly these.
 WHO_KNOWS = {
     "torch": {
-        *("classifier", "generate", "guidance", "own_world", "peers"),
-        *("quality", "shards", "worlds", "__main__"),
+        *("apps.command_line", "apps.shards", "generate", "judge", "load"),
+        *("models.classifier", "models.own_world", "rivals", "rivals.guidance"),
     },
-    "diffusers": {"__main__", "classifier", "generate", "own_world", "shards", "worlds"},
-    "accelerate": {"shards"},
-    "sklearn": {"guidance", "localize", "peers", "quality", "subspace"},
-    "torchmetrics": {"quality"},
-    "matplotlib": {"show", "demo"},
+    "diffusers": {
+        *("apps.command_line", "apps.shards", "generate", "load"),
+        *("models.classifier", "models.own_world"),
+    },
+    "accelerate": {"apps.shards"},
+    "sklearn": {
+        *("judge", "models.low_frequency", "models.mixture", "rivals", "rivals.guidance"),
+    },
+    "torchmetrics": {"judge"},
+    "matplotlib": {"show"},
     "seaborn": {"show"},
-    "ipywidgets": {"show", "exercises", "dashboard"},
+    "ipywidgets": {"apps.dashboard", "show"},
 }
-# The verbs that know no world and no model, and what else of the package each may import.
-MAY_IMPORT = {
-    "fairness": set(),
-    "uncertainty": {"fairness"},
-    "localize": {"fairness"},
-    "subspace": {"fairness", "localize"},
-    "quality": {"fairness", "uncertainty"},
-}
+# Imports run one way, from a later line of this list to an earlier one, or within a line.
+LAYERS = (
+    ("_checks", "_files"),
+    ("models.classifier", "models.mixture", "models.low_frequency", "models.pipeline"),
+    ("load", "measure", "localize", "generate", "judge", "show"),
+    ("rivals", "models", "datasets"),
+    ("apps", "course"),
+)
 
 
 def relative(path):
@@ -211,18 +217,52 @@ def test_tests_import_only_declared_packages(path):
 # --- architecture -------------------------------------------------------------------------------
 
 
+def module_name(path):
+    """``rivals.selection`` of fairgen_utils/rivals/selection.py, ``rivals`` of its __init__."""
+    parts = path.relative_to(ROOT / "fairgen_utils").with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+def ours(path):
+    """The modules of fairgen_utils that a module imports."""
+    names = {module_name(module) for module in MODULES}
+    found = set()
+    for name in imported_modules(path):
+        parts = name.split(".")
+        if parts[0] == "fairgen_utils":  # "apps.demo.main" is of the module apps.demo
+            prefixes = [".".join(parts[1:end]) for end in range(len(parts), 1, -1)]
+            found |= {next((prefix for prefix in prefixes if prefix in names), "")}
+    return found - {module_name(path), ""}
+
+
+def layer(module):
+    """The line of `LAYERS` that a module stands in: the one that names it most exactly."""
+    fits = [
+        (len(entry), number)
+        for number, line in enumerate(LAYERS)
+        for entry in line
+        if module == entry or module.startswith(entry + ".")
+    ]
+    return max(fits)[1]
+
+
 @pytest.mark.parametrize("library", WHO_KNOWS)
-def test_library_is_known_only_where_the_design_puts_it(library):
-    knowing = {path.stem for path in MODULES if library in third_party(path)}
-    assert knowing <= WHO_KNOWS[library]
+def test_library_is_known_exactly_where_the_design_puts_it(library):
+    knowing = {module_name(path) for path in MODULES if library in third_party(path)}
+    assert knowing == WHO_KNOWS[library]
 
 
-@pytest.mark.parametrize("verb", MAY_IMPORT)
-def test_verb_knows_no_world_and_no_model(verb):
-    names = imported_modules(ROOT / "fairgen_utils" / f"{verb}.py")
-    parts = [name.split(".") for name in names if name.split(".")[0] == "fairgen_utils"]
-    assert {part[1] for part in parts if len(part) > 1} <= MAY_IMPORT[verb]
-    assert "diffusers" not in {name.split(".")[0] for name in names}
+def test_imports_run_one_way():
+    for path in MODULES:
+        module = module_name(path)
+        if module not in ("", "__main__"):  # the face, and the way in
+            against = {name for name in ours(path) if layer(name) > layer(module)}
+            assert not against, f"{module} imports {against}"
+
+
+def test_no_two_modules_need_each_other():
+    graph = {module_name(path): ours(path) for path in MODULES if module_name(path)}
+    TopologicalSorter(graph).prepare()  # raises CycleError, naming the modules
 
 
 def test_top_level_holds_only_what_the_design_names():

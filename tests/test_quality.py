@@ -6,7 +6,7 @@ import torch
 from scipy import ndimage
 from scipy.linalg import sqrtm
 
-from fairgen_utils.quality import (
+from fairgen_utils.judge import (
     balanced_moments,
     detail,
     frechet_distance,

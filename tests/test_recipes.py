@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from fairgen_utils.datasets import Faces
-from fairgen_utils.localize import LatentMixture
-from fairgen_utils.worlds import Predictions, load_world
+from fairgen_utils.load import Predictions, load_world
+from fairgen_utils.models.mixture import LatentMixture
 
 ROOT = Path(__file__).resolve().parent.parent
 RECIPES = ROOT / "data" / "recipes"

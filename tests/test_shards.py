@@ -16,10 +16,10 @@ import pytest
 from PIL import Image
 from tiny_world import ATTRIBUTES, make_world
 
-from fairgen_utils.shards import generate_sharded, join, main, merge, plan
+from fairgen_utils.apps.shards import generate_sharded, join, main, merge, plan
 
 HERE = Path(__file__).parent
-RUN = ["-m", "fairgen_utils.shards", "--world", "tiny_world:make_world", "--shard-size", "20"]
+RUN = ["-m", "fairgen_utils.apps.shards", "--world", "tiny_world:make_world", "--shard-size", "20"]
 RUN += ["--pilot", "10"]
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 

@@ -37,27 +37,17 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import fairgen_utils
-from fairgen_utils import (
-    audit,
-    dashboard,
-    datasets,
-    demo,
-    fairness,
-    generate,
-    guidance,
-    localize,
-    quality,
-    shards,
-    uncertainty,
-)
-from fairgen_utils.__main__ import main, make_dataset
-from fairgen_utils.dashboard import Settings, Studio
-from fairgen_utils.demo import parse_target
-from fairgen_utils.own_world import own_world
-from fairgen_utils.peers import choose_evenly, prepare
-from fairgen_utils.shards import generate_sharded, plan
-from fairgen_utils.subspace import LowFrequencyMixture, mixture_for
-from fairgen_utils.worlds import Predictions, load_world
+from fairgen_utils import datasets, generate, judge, localize, measure
+from fairgen_utils.apps import dashboard, demo, shards
+from fairgen_utils.apps.command_line import main, make_dataset
+from fairgen_utils.apps.dashboard import Settings, Studio
+from fairgen_utils.apps.demo import parse_target
+from fairgen_utils.apps.shards import generate_sharded, plan
+from fairgen_utils.load import Predictions, load_world
+from fairgen_utils.models.low_frequency import LowFrequencyMixture, mixture_for
+from fairgen_utils.models.mixture import LatentMixture
+from fairgen_utils.models.own_world import own_world
+from fairgen_utils.rivals import choose_evenly, guidance, prepare, selection
 
 ROOT = Path(__file__).resolve().parent.parent
 OURS = Path(fairgen_utils.__file__).parent
@@ -171,54 +161,54 @@ def confusions(draw):
 THIRDS = np.full(3, 1 / 3)
 LABELS = np.array([0, 1, 2, 1])
 LATENTS = np.random.default_rng(0).standard_normal((40, 4, 8, 8)).astype(np.float32)
-FITTED = localize.LatentMixture(2).fit(LATENTS)
+FITTED = LatentMixture(2).fit(LATENTS)
 LOW = LowFrequencyMixture(1).fit(LATENTS)
 
 # what is called with a bad value, where the value comes from, and the word that must be said
 ALONE = {
-    "shares": (lambda bad: fairness.shares(bad, 3), labels(), "labels"),
-    "shares, groups": (lambda bad: fairness.shares(LABELS, bad), counts, "n_groups"),
-    "joint_labels": (lambda bad: fairness.joint_labels([LABELS, bad], (3, 3)), labels(), "labels"),
-    "fairness_discrepancy": (fairness.fairness_discrepancy, shares(), "shares"),
-    "fd, target": (lambda bad: fairness.fairness_discrepancy(THIRDS, bad), shares(), "target"),
-    "kl_divergence": (fairness.kl_divergence, shares(), "shares"),
-    "normalized_entropy": (fairness.normalized_entropy, shares(), "shares"),
-    "share_intervals": (lambda bad: uncertainty.share_intervals(bad, 3), labels(), "labels"),
+    "shares": (lambda bad: measure.shares(bad, 3), labels(), "labels"),
+    "shares, groups": (lambda bad: measure.shares(LABELS, bad), counts, "n_groups"),
+    "joint_labels": (lambda bad: measure.joint_labels([LABELS, bad], (3, 3)), labels(), "labels"),
+    "fairness_discrepancy": (measure.fairness_discrepancy, shares(), "shares"),
+    "fd, target": (lambda bad: measure.fairness_discrepancy(THIRDS, bad), shares(), "target"),
+    "kl_divergence": (measure.kl_divergence, shares(), "shares"),
+    "normalized_entropy": (measure.normalized_entropy, shares(), "shares"),
+    "share_intervals": (lambda bad: measure.share_intervals(bad, 3), labels(), "labels"),
     "confidence": (
-        lambda bad: uncertainty.share_intervals(LABELS, 3, bad),
+        lambda bad: measure.share_intervals(LABELS, 3, bad),
         st.one_of(fractions, st.sampled_from([0, 1])),
         "confidence",
     ),
-    "noise_floor, n": (lambda bad: uncertainty.noise_floor(bad, 3), counts, "n"),
+    "noise_floor, n": (lambda bad: measure.noise_floor(bad, 3), counts, "n"),
     "noise_floor, groups": (
-        lambda bad: uncertainty.noise_floor(50, n_groups=bad),
+        lambda bad: measure.noise_floor(50, n_groups=bad),
         counts,
         "n_groups",
     ),
-    "confusion_rates": (lambda bad: uncertainty.confusion_rates(bad, LABELS, 3), labels(), "true"),
+    "confusion_rates": (lambda bad: measure.confusion_rates(bad, LABELS, 3), labels(), "true"),
     "correct_shares": (
-        lambda bad: uncertainty.correct_shares(bad, np.eye(3)),
+        lambda bad: measure.correct_shares(bad, np.eye(3)),
         shares(),
         "measured",
     ),
     "correct_shares, confusion": (
-        lambda bad: uncertainty.correct_shares(THIRDS, bad),
+        lambda bad: measure.correct_shares(THIRDS, bad),
         confusions(),
         "confusion",
     ),
     "amplification": (
-        lambda bad: uncertainty.amplification(LABELS, bad),
+        lambda bad: measure.amplification(LABELS, bad),
         shares(),
         "training_shares",
     ),
-    "fit": (lambda bad: localize.LatentMixture().fit(bad), latents(), "latents"),
+    "fit": (lambda bad: LatentMixture().fit(bad), latents(), "latents"),
     "fit, cells": (
-        lambda bad: localize.LatentMixture().fit(LATENTS[:4], bad),
+        lambda bad: LatentMixture().fit(LATENTS[:4], bad),
         labels().filter(lambda bad: bad is not None and not _whole(bad)),
         "cells",
     ),
     "n_components": (
-        lambda bad: localize.LatentMixture(bad).fit(LATENTS),
+        lambda bad: LatentMixture(bad).fit(LATENTS),
         counts,
         "n_components",
     ),
@@ -265,22 +255,22 @@ ALONE = {
         "confusion",
     ),
     "frechet_distance": (
-        lambda bad: quality.frechet_distance(bad, np.zeros(6), np.eye(6)),
+        lambda bad: judge.frechet_distance(bad, np.zeros(6), np.eye(6)),
         features(),
         "features",
     ),
     "kernel_distance": (
-        lambda bad: quality.kernel_distance(bad, np.eye(6)),
+        lambda bad: judge.kernel_distance(bad, np.eye(6)),
         features(),
         "features",
     ),
     "manifold_scores": (
-        lambda bad: quality.manifold_scores(np.eye(6), bad, 2),
+        lambda bad: judge.manifold_scores(np.eye(6), bad, 2),
         features(),
         "reference",
     ),
     "detail": (
-        quality.detail,
+        judge.detail,
         pictures().filter(lambda bad: np.shape(bad)[1:] != (3, 64, 64)),
         "images",
     ),
@@ -294,43 +284,43 @@ ALONE = {
         st.one_of(counts, st.integers(7, 99)),
         "n",
     ),
-    "reject": (lambda bad: audit.reject(LABELS, bad, 3, 0), shares(), "target"),
-    "reject, n": (lambda bad: audit.reject(LABELS, THIRDS, bad, 0), counts, "n"),
-    "soft_shares": (lambda bad: fairness.soft_shares([bad]), shares(), "probabilities"),
+    "reject": (lambda bad: selection.reject(LABELS, bad, 3, 0), shares(), "target"),
+    "reject, n": (lambda bad: selection.reject(LABELS, THIRDS, bad, 0), counts, "n"),
+    "soft_shares": (lambda bad: measure.soft_shares([bad]), shares(), "probabilities"),
     "marginal_shares": (
-        lambda bad: fairness.marginal_shares(bad, (3, 1), 0),
+        lambda bad: measure.marginal_shares(bad, (3, 1), 0),
         shares(),
         "joint",
     ),
     "marginal_shares, axis": (
-        lambda bad: fairness.marginal_shares(THIRDS, (3, 1), bad),
+        lambda bad: measure.marginal_shares(THIRDS, (3, 1), bad),
         st.one_of(st.integers(2, 9), st.integers(-9, -1), st.sampled_from([0.5, "0", None])),
         "axis",
     ),
     "bootstrap_interval": (
-        lambda bad: uncertainty.bootstrap_interval(bad, fairness.fairness_discrepancy, 3),
+        lambda bad: measure.bootstrap_interval(bad, measure.fairness_discrepancy, 3),
         labels(),
         "labels",
     ),
     "bootstrap_interval, draws": (
-        lambda bad: uncertainty.bootstrap_interval(
-            LABELS, fairness.fairness_discrepancy, 3, n_resamples=bad
+        lambda bad: measure.bootstrap_interval(
+            LABELS, measure.fairness_discrepancy, 3, n_resamples=bad
         ),
         counts,
         "n_resamples",
     ),
     "noise_floor, quantile": (
-        lambda bad: uncertainty.noise_floor(50, THIRDS, quantile=bad, n_trials=10),
+        lambda bad: measure.noise_floor(50, THIRDS, quantile=bad, n_trials=10),
         st.one_of(fractions, st.sampled_from(["half", [0.5, 2]])),
         "quantile",
     ),
     "posterior_shares, kept": (
-        lambda bad: audit.posterior_shares(bad, THIRDS, np.eye(3)),
+        lambda bad: selection.posterior_shares(bad, THIRDS, np.eye(3)),
         shares(),
         "kept",
     ),
     "posterior_shares, plain": (
-        lambda bad: audit.posterior_shares(THIRDS, bad, np.eye(3)),
+        lambda bad: selection.posterior_shares(THIRDS, bad, np.eye(3)),
         shares(),
         "plain",
     ),
@@ -340,29 +330,29 @@ ALONE = {
         st.tuples(st.integers(1, 4), st.sampled_from([37, 41]), st.sampled_from([43, 47])),
         "latent_shape",
     ),
-    "moments": (quality.moments, features(), "features"),
+    "moments": (judge.moments, features(), "features"),
     "balanced_moments": (
-        lambda bad: quality.balanced_moments(bad, np.arange(6) % 2),
+        lambda bad: judge.balanced_moments(bad, np.arange(6) % 2),
         features(),
         "features",
     ),
     "balanced_moments, cells": (
-        lambda bad: quality.balanced_moments(np.eye(6), bad),
+        lambda bad: judge.balanced_moments(np.eye(6), bad),
         labels(),
         "cells",
     ),
     "frechet_distance, mean": (
-        lambda bad: quality.frechet_distance(np.eye(6), bad, np.eye(6)),
+        lambda bad: judge.frechet_distance(np.eye(6), bad, np.eye(6)),
         st.sampled_from([np.full(6, np.nan), np.zeros(5), np.zeros((6, 1)), "x", None]),
         "mean",
     ),
     "kernel_distance, subsets": (
-        lambda bad: quality.kernel_distance(np.eye(6), np.eye(6), subsets=bad),
+        lambda bad: judge.kernel_distance(np.eye(6), np.eye(6), subsets=bad),
         counts,
         "subsets",
     ),
     "manifold_scores, neighbours": (
-        lambda bad: quality.manifold_scores(np.eye(6), np.eye(6), bad),
+        lambda bad: judge.manifold_scores(np.eye(6), np.eye(6), bad),
         st.one_of(counts, st.integers(6, 99)),
         "n_neighbors",
     ),
@@ -450,9 +440,9 @@ WITH_WORLD = {
         "latents",
     ),
     "invert": (lambda world, bad: generate.invert(world.pipeline, bad, 2), latents(), "latents"),
-    "generate": (lambda world, bad: audit.generate(world, bad, 0), counts, "n"),
+    "generate": (lambda world, bad: generate.generate(world, bad, 0), counts, "n"),
     "localized_mixture": (
-        lambda world, bad: audit.localized_mixture(world, bad),
+        lambda world, bad: localize.localized_mixture(world, bad),
         attributes,
         "attribute",
     ),
@@ -470,7 +460,7 @@ WITH_WORLD = {
     ),
     "plan": (lambda world, bad: plan(world, bad, 4), counts, "n"),
     "generate, timestep": (
-        lambda world, bad: audit.generate(world, 2, 0, FITTED, timestep=bad),
+        lambda world, bad: generate.generate(world, 2, 0, FITTED, timestep=bad),
         timesteps.filter(lambda bad: bad is not None),
         "timestep",
     ),
@@ -486,32 +476,32 @@ WITH_WORLD = {
     ),
     "prepare": (lambda world, bad: prepare(world, bad), st.text(max_size=6), "name"),
     "audit_fairness": (
-        lambda world, bad: audit.audit_fairness(world, seen(world), "ancestry", bad),
+        lambda world, bad: judge.audit_fairness(world, seen(world), "ancestry", bad),
         shares(),
         "target",
     ),
     "audit_fairness, attribute": (
-        lambda world, bad: audit.audit_fairness(world, seen(world), bad),
+        lambda world, bad: judge.audit_fairness(world, seen(world), bad),
         attributes,
         "attribute",
     ),
     "audit_groups": (
-        lambda world, bad: audit.audit_groups(world, seen(world), "ancestry", bad),
+        lambda world, bad: judge.audit_groups(world, seen(world), "ancestry", bad),
         counts,
         "n",
     ),
     "pilot_weights": (
-        lambda world, bad: audit.pilot_weights(world, FITTED, "ancestry", bad, 2, 0),
+        lambda world, bad: generate.pilot_weights(world, FITTED, "ancestry", bad, 2, 0),
         shares(),
         "target",
     ),
     "pilot_weights, attribute": (
-        lambda world, bad: audit.pilot_weights(world, FITTED, bad, THIRDS, 2, 0),
+        lambda world, bad: generate.pilot_weights(world, FITTED, bad, THIRDS, 2, 0),
         attributes,
         "attribute",
     ),
     "pilot_weights, faces": (
-        lambda world, bad: audit.pilot_weights(world, FITTED, "ancestry", THIRDS, bad, 0),
+        lambda world, bad: generate.pilot_weights(world, FITTED, "ancestry", THIRDS, bad, 0),
         counts,
         "per_component",
     ),

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from fairgen_utils.localize import LatentMixture
-from fairgen_utils.subspace import LowFrequencyMixture, mixture_for
+from fairgen_utils.models.low_frequency import LowFrequencyMixture, mixture_for
+from fairgen_utils.models.mixture import LatentMixture
 
 SHAPE = (3, 8, 8)
 

@@ -60,7 +60,7 @@ def test_a_missing_package_is_a_problem_and_no_traceback(monkeypatch):
 def test_each_of_several_problems_is_counted_for_itself(monkeypatch):
     from class_check import check_line, summary
 
-    from fairgen_utils import checkup
+    from fairgen_utils.apps import checkup
 
     monkeypatch.setattr(checkup, "PACKAGES", ("numpy", "no-such-package", "nor-this"))
     _, line = check_line("Bo")

@@ -11,7 +11,7 @@ import torch
 from conftest import ATTRIBUTES, TRAIN_COUNTS
 
 from fairgen_utils.generate import decode, sample_plain
-from fairgen_utils.worlds import best_device, load_world
+from fairgen_utils.load import best_device, load_world
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 SHIPPED = sorted(path.parent.name for path in DATA.glob("*/world.json"))

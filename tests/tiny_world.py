@@ -6,7 +6,7 @@ from diffusers import ConfigMixin, DDIMScheduler, DDPMPipeline, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from diffusers.models.unets.unet_2d import UNet2DOutput
 
-from fairgen_utils.own_world import own_world
+from fairgen_utils.models.own_world import own_world
 
 ATTRIBUTES = {"tone": ("dark", "bright")}
 SIZE = 16

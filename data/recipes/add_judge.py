@@ -15,7 +15,7 @@ from pathlib import Path
 from build_world import checksum, files_of, forget_origin, write_reference
 
 from fairgen_utils.datasets import read_faces
-from fairgen_utils.worlds import load_world
+from fairgen_utils.load import load_world
 
 
 def main():

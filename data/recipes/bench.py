@@ -20,11 +20,11 @@ from tables import Table
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from fairgen_utils.audit import localized_mixture
 from fairgen_utils.generate import decode, denoise, latent_shape, sample_localized, timesteps_of
-from fairgen_utils.localize import LatentMixture
-from fairgen_utils.peers import N_COMPONENTS, prepare
-from fairgen_utils.worlds import load_world, quiet_diffusers
+from fairgen_utils.load import load_world, quiet_diffusers
+from fairgen_utils.localize import localized_mixture
+from fairgen_utils.models.mixture import LatentMixture
+from fairgen_utils.rivals import N_COMPONENTS, prepare
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 CLASSIFIED = "plain and classified, bfloat16"

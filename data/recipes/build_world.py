@@ -15,11 +15,11 @@ import pandas as pd
 import torch
 from diffusers import DiffusionPipeline
 
-from fairgen_utils.classifier import FaceClassifier
 from fairgen_utils.datasets import read_faces
 from fairgen_utils.generate import decode, encode, sample_plain
-from fairgen_utils.quality import balanced_moments
-from fairgen_utils.worlds import World
+from fairgen_utils.judge import balanced_moments
+from fairgen_utils.load import World
+from fairgen_utils.models.classifier import FaceClassifier
 
 # tables of data/results with rows about a world that a new build makes void
 MEASURED = (

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fairgen_utils.audit import reject
 from fairgen_utils.generate import decode
-from fairgen_utils.peers import METHODS, even, left_out, prepare
-from fairgen_utils.worlds import load_world
+from fairgen_utils.load import load_world
+from fairgen_utils.rivals import METHODS, even, left_out, prepare
+from fairgen_utils.rivals.selection import reject
 
 ALL = (*METHODS, "rejection")
 MOST_BATCHES = 60  # of rejection sampling, before it is given up

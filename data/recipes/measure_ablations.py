@@ -16,19 +16,12 @@ import torch
 from sklearn.decomposition import PCA
 from tables import Table
 
-from fairgen_utils.audit import (
-    audit_fairness,
-    audit_quality,
-    generate,
-    localized_mixture,
-    own_group_rate,
-    pilot_weights,
-    within_group_variance,
-)
-from fairgen_utils.generate import start_timestep
-from fairgen_utils.localize import LatentMixture, component_table, solve_weights
-from fairgen_utils.peers import even
-from fairgen_utils.worlds import load_world
+from fairgen_utils.generate import generate, pilot_weights, start_timestep
+from fairgen_utils.judge import audit_fairness, audit_quality, own_group_rate, within_group_variance
+from fairgen_utils.load import load_world
+from fairgen_utils.localize import component_table, localized_mixture, solve_weights
+from fairgen_utils.models.mixture import LatentMixture
+from fairgen_utils.rivals import even
 
 TIMESTEPS = (200, 330, 460, 600, 730, 860)
 OVERSHOOTS = (0.0, 0.4, 0.8, 1.2, 1.6, 2.0, 2.4, 2.8)

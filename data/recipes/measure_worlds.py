@@ -21,19 +21,26 @@ from tables import Table
 from write_tables import METHODS
 
 from fairgen_utils import show
-from fairgen_utils.audit import (
+from fairgen_utils.datasets import read_faces
+from fairgen_utils.judge import (
     audit_fairness,
     audit_groups,
     audit_quality,
-    posterior_shares,
+    detail,
+    manifold_scores,
     within_group_variance,
 )
-from fairgen_utils.datasets import read_faces
-from fairgen_utils.fairness import fairness_discrepancy, kl_divergence, shares
-from fairgen_utils.own_world import OwnWorld
-from fairgen_utils.quality import detail, manifold_scores
-from fairgen_utils.uncertainty import amplification, correct_shares, share_intervals
-from fairgen_utils.worlds import Predictions, load_world
+from fairgen_utils.load import Predictions, load_world
+from fairgen_utils.measure import (
+    amplification,
+    correct_shares,
+    fairness_discrepancy,
+    kl_divergence,
+    share_intervals,
+    shares,
+)
+from fairgen_utils.models.own_world import OwnWorld
+from fairgen_utils.rivals.selection import posterior_shares
 
 GROUP_FACES = 250  # of each group, for the distance to its own reference
 

@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from fairgen_utils.generate import encode
-from fairgen_utils.own_world import own_world
+from fairgen_utils.models.own_world import own_world
 
 AGES = (35, 60)  # where UTKFace's age groups part, in years (fairgen_utils/datasets.py)
 

@@ -15,9 +15,10 @@ from make_faces import FaceMaker
 from scipy.stats import norm
 from tables import Table
 
-from fairgen_utils.audit import generate, localized_mixture
 from fairgen_utils.datasets import read_faces
-from fairgen_utils.worlds import load_world
+from fairgen_utils.generate import generate
+from fairgen_utils.load import load_world
+from fairgen_utils.localize import localized_mixture
 
 METHODS = ("plain", "localized_pilot", "overshoot", "bottleneck")
 SWEEP_FACES, SEED = 1200, 40_000  # for each of --factors

@@ -21,9 +21,9 @@ from tqdm import tqdm
 from train_classifier import predict
 from training import batch_indices, to_unit_range
 
-from fairgen_utils.classifier import FaceClassifier
 from fairgen_utils.datasets import read_faces
-from fairgen_utils.worlds import load_world
+from fairgen_utils.load import load_world
+from fairgen_utils.models.classifier import FaceClassifier
 
 REAL, ADDED = 1000, 1000
 STEPS, BATCH, CHANNELS = 300, 64, (16, 32, 64, 96)

@@ -14,10 +14,10 @@ from PIL import Image
 from sklearn.neighbors import NearestNeighbors
 from tables import Table
 
-from fairgen_utils.audit import generate
 from fairgen_utils.datasets import read_faces
-from fairgen_utils.uncertainty import share_intervals
-from fairgen_utils.worlds import load_world
+from fairgen_utils.generate import generate
+from fairgen_utils.load import load_world
+from fairgen_utils.measure import share_intervals
 
 PIXELS = 32  # pictures are compared at this size: a copy shifted by a pixel is still a copy
 NEAREST = 0.01

@@ -13,11 +13,12 @@ from sklearn.metrics import confusion_matrix
 from train_classifier import augment, cell_weights, predict
 from training import batch_indices, parser, to_unit_range, train
 
-from fairgen_utils.audit import generate, localized_mixture, pilot_weights
-from fairgen_utils.classifier import FaceClassifier
 from fairgen_utils.datasets import read_utkface
-from fairgen_utils.uncertainty import share_intervals
-from fairgen_utils.worlds import load_world
+from fairgen_utils.generate import generate, pilot_weights
+from fairgen_utils.load import load_world
+from fairgen_utils.localize import localized_mixture
+from fairgen_utils.measure import share_intervals
+from fairgen_utils.models.classifier import FaceClassifier
 
 
 def fit(options):

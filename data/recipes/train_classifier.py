@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from sklearn.metrics import confusion_matrix
 from training import batch_indices, parser, to_unit_range, train
 
-from fairgen_utils.classifier import FaceClassifier
 from fairgen_utils.datasets import read_faces
+from fairgen_utils.models.classifier import FaceClassifier
 
 
 def cell_weights(labels, names):

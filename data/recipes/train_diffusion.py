@@ -13,10 +13,10 @@ from diffusers import (
 from diffusers.models.attention_processor import Attention, AttnProcessor
 from training import batch_indices, parser, to_unit_range, train
 
-from fairgen_utils.classifier import FaceClassifier
 from fairgen_utils.datasets import read_faces
 from fairgen_utils.generate import decode, sample_plain
-from fairgen_utils.quality import frechet_distance
+from fairgen_utils.judge import frechet_distance
+from fairgen_utils.models.classifier import FaceClassifier
 
 
 def build():

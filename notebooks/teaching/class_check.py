@@ -44,14 +44,14 @@ def check_line(name="-", world="heads", root=None):
     machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
     problems, found, seconds = [], [f"Python {platform.python_version()}"], None
     try:
-        from fairgen_utils.checkup import checkup
+        from fairgen_utils.apps.checkup import checkup
 
         checks = checkup(root)
         found = [text for passed, text in checks if passed]
         problems = [text for passed, text in checks if not passed]
         if not problems:
             from fairgen_utils.generate import sample_plain
-            from fairgen_utils.worlds import load_world
+            from fairgen_utils.load import load_world
 
             loaded = load_world(world, root)
             started = time.perf_counter()

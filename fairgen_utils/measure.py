@@ -1,23 +1,153 @@
-"""Trust: intervals of measured shares, their noise floor, and correction for classifier errors.
-
-Every function raises ValueError naming the argument, as those of `fairness` do.
-"""
+"""Measure: shares, discrepancies, their intervals and floors, correction, amplification."""
 
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtri
+from scipy.special import entr, ndtri, rel_entr
 
-from fairgen_utils.fairness import (
+from fairgen_utils._checks import (
+    check_confusion,
     check_count,
     check_labels,
     check_numbers,
     check_shares,
+    check_tail,
     check_target,
-    fairness_discrepancy,
     plain,
-    shares,
 )
+
+
+def shares(labels, n_groups):
+    """Share of every group among hard labels, the empty ones too (Choi et al., ICML 2020).
+
+    Parameters
+    ----------
+    labels : array_like of int, shape (n,), in 0..n_groups-1
+    n_groups : int, the groups that could occur, which the labels alone cannot tell
+
+    Returns
+    -------
+    ndarray, shape (n_groups,), in [0, 1], summing to one
+    """
+    labels = check_labels(labels, n_groups)
+    return np.bincount(labels, minlength=n_groups) / len(labels)
+
+
+def soft_shares(probabilities):
+    """Mean class probabilities, the soft variant of `shares` (DiffLens, Shi et al., CVPR 2025).
+
+    Report which of the two is used.
+
+    Parameters
+    ----------
+    probabilities : array_like, shape (n, n_groups), in [0, 1], rows summing to one
+
+    Returns
+    -------
+    ndarray, shape (n_groups,), in [0, 1], summing to one
+    """
+    probabilities = check_shares(probabilities, "probabilities")
+    if probabilities.ndim != 2:
+        raise ValueError(f"probabilities: shape {probabilities.shape}; pass (n, n_groups)")
+    return probabilities.mean(axis=0)
+
+
+def joint_labels(labels, sizes):
+    """One label for each combination of several attributes; the last attribute runs fastest.
+
+    Fair margins can hide unfair combinations (Buolamwini and Gebru, "Gender Shades", FAT* 2018).
+
+    Parameters
+    ----------
+    labels : sequence of array_like of int, one of shape (n,) for each attribute
+    sizes : sequence of int, the number of groups of each attribute
+
+    Returns
+    -------
+    ndarray of int, shape (n,), in 0..prod(sizes)-1
+    """
+    if len(labels) != len(sizes) or not len(sizes):
+        raise ValueError(f"labels: {len(labels)} arrays for {len(sizes)} sizes; pass one for each")
+    pairs = enumerate(zip(labels, sizes, strict=True))
+    arrays = [check_labels(a, k, f"labels[{i}]") for i, (a, k) in pairs]
+    lengths = [len(a) for a in arrays]
+    if len(set(lengths)) > 1:
+        raise ValueError(f"labels: lengths {lengths} differ; pass the same faces in each array")
+    return np.ravel_multi_index(arrays, tuple(sizes))
+
+
+def marginal_shares(joint, sizes, axis):
+    """Shares of one attribute, from the shares of the combinations of `joint_labels`.
+
+    Parameters
+    ----------
+    joint : array_like, shape (..., prod(sizes)), in [0, 1], summing to one
+    sizes : sequence of int, the number of groups of each attribute
+    axis : int, the attribute to keep, in 0..len(sizes)-1
+
+    Returns
+    -------
+    ndarray, shape (..., sizes[axis]), in [0, 1], summing to one
+    """
+    joint = check_shares(joint, "joint", int(np.prod(sizes)))
+    if axis not in range(len(sizes)):
+        raise ValueError(f"axis: {axis}; pass an attribute in 0..{len(sizes) - 1}")
+    others = tuple(i - len(sizes) for i in range(len(sizes)) if i != axis)
+    return joint.reshape(*joint.shape[:-1], *sizes).sum(axis=others)
+
+
+def fairness_discrepancy(shares, target=None):
+    """Euclidean distance of measured shares from the target shares, FD (Choi et al., ICML 2020).
+
+    Every group counts, also one that never occurs: against a uniform target, a generator
+    collapsed to one of K groups scores the maximum, sqrt((K - 1) / K).
+
+    Parameters
+    ----------
+    shares : array_like, shape (..., n_groups), in [0, 1], summing to one
+    target : array_like, shape (n_groups,), uniform when omitted
+
+    Returns
+    -------
+    float or ndarray, shape (...), in [0, sqrt(2)]
+    """
+    shares = check_shares(shares, "shares")
+    target = check_target(target, shares.shape[-1])
+    return plain(np.linalg.norm(shares - target, axis=-1))
+
+
+def kl_divergence(shares, target=None):
+    """Kullback-Leibler divergence KL(shares || target), in nats.
+
+    Parameters
+    ----------
+    shares : array_like, shape (..., n_groups); an empty group adds nothing (0 log 0 = 0)
+    target : array_like, shape (n_groups,), uniform when omitted
+
+    Returns
+    -------
+    float or ndarray, shape (...), in [0, inf]; inf where a group occurs that the target excludes
+    """
+    shares = check_shares(shares, "shares")
+    target = check_target(target, shares.shape[-1])
+    return plain(np.maximum(rel_entr(shares, target).sum(axis=-1), 0))
+
+
+def normalized_entropy(shares):
+    """Entropy of the shares over its maximum, H / log K: 1 when all are equal (Shannon, 1948).
+
+    Parameters
+    ----------
+    shares : array_like, shape (..., n_groups >= 2), in [0, 1], summing to one
+
+    Returns
+    -------
+    float or ndarray, shape (...), in [0, 1]
+    """
+    shares = check_shares(shares, "shares")
+    if shares.shape[-1] < 2:
+        raise ValueError("shares: 1 group; entropy is normalized by log K, so pass at least 2")
+    return plain(np.clip(entr(shares).sum(axis=-1) / np.log(shares.shape[-1]), 0, 1))
 
 
 def share_intervals(labels, n_groups, confidence=0.95):
@@ -34,7 +164,7 @@ def share_intervals(labels, n_groups, confidence=0.95):
     ndarray, shape (n_groups, 2), lower and upper ends in [0, 1]
     """
     measured = shares(labels, n_groups)
-    n, z = len(labels), ndtri(1 - _check_tail(confidence))
+    n, z = len(labels), ndtri(1 - check_tail(confidence))
     centre = (measured + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * np.sqrt(measured * (1 - measured) / n + z**2 / (4 * n**2))
     # Rounding must not push an end past 0, 1 or the share itself.
@@ -63,7 +193,7 @@ def bootstrap_interval(labels, statistic, n_groups, confidence=0.95, n_resamples
     -------
     ndarray, shape (..., 2), lower and upper ends of each value of the statistic
     """
-    measured, tail = shares(labels, n_groups), _check_tail(confidence)
+    measured, tail = shares(labels, n_groups), check_tail(confidence)
     values = np.asarray(statistic(_draw_shares(len(labels), measured, n_resamples, seed)))
     if values.shape[:1] != (n_resamples,):
         shapes = f"returned shape {values.shape} for {n_resamples} draws"
@@ -97,7 +227,7 @@ def noise_floor(
     if quantile is not None and np.any(~(abs(check_numbers(quantile, "quantile") - 0.5) <= 0.5)):
         raise ValueError(f"quantile: {quantile}; pass values in [0, 1], such as 0.95")
     if confusion is not None:
-        confusion = _check_confusion(confusion, n_groups)
+        confusion = check_confusion(confusion, n_groups)
         n_groups = len(confusion)
     target = check_target(target, n_groups)
     seen = target if confusion is None else target @ confusion
@@ -152,7 +282,7 @@ def correct_shares(measured, confusion):
     ndarray, shape (..., n_groups), in [0, 1], summing to one
     """
     measured = check_shares(measured, "measured")
-    confusion = _check_confusion(confusion, measured.shape[-1])
+    confusion = check_confusion(confusion, measured.shape[-1])
     # One inverse serves a whole batch; np.linalg.solve would factorize for every row.
     return _project_to_simplex(measured @ np.linalg.inv(confusion))
 
@@ -225,20 +355,3 @@ def _project_to_simplex(points):
     shifts = (np.cumsum(descending, axis=-1) - 1) / np.arange(1, n_groups + 1)
     kept = (descending > shifts).sum(axis=-1, keepdims=True)
     return np.maximum(points - np.take_along_axis(shifts, kept - 1, axis=-1), 0)
-
-
-def _check_tail(confidence):
-    if not 0 < check_numbers(confidence, "confidence") < 1:
-        raise ValueError(f"confidence: {confidence!r}; pass a number in (0, 1), such as 0.95")
-    return (1 - confidence) / 2
-
-
-def _check_confusion(confusion, n_groups):
-    confusion = check_shares(confusion, "confusion", n_groups)
-    if confusion.ndim != 2 or len(confusion) != confusion.shape[1]:
-        raise ValueError(f"confusion: shape {confusion.shape}; pass one row per true group")
-    rank = np.linalg.matrix_rank(confusion)
-    if rank < len(confusion):
-        found = f"rank {rank} for {len(confusion)} groups, so some cannot be told apart"
-        raise ValueError(f"confusion: {found}; merge groups or use a better classifier")
-    return confusion

@@ -13,16 +13,12 @@ import numpy as np
 import pandas as pd
 
 from fairgen_utils import show
-from fairgen_utils.audit import (
-    audit_fairness,
-    audit_quality,
-    generate,
-    localized_mixture,
-    pilot_weights,
-)
-from fairgen_utils.fairness import check_count, shares
-from fairgen_utils.uncertainty import share_intervals
-from fairgen_utils.worlds import load_world
+from fairgen_utils._checks import check_count
+from fairgen_utils.generate import generate, pilot_weights
+from fairgen_utils.judge import audit_fairness, audit_quality
+from fairgen_utils.load import load_world
+from fairgen_utils.localize import localized_mixture
+from fairgen_utils.measure import share_intervals, shares
 
 
 def parse_target(world, text):

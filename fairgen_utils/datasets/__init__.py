@@ -13,15 +13,20 @@ import pandas as pd
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
-from fairgen_utils.fairness import check_count
+from fairgen_utils._checks import check_count
 
 IMAGE_SIZE = 64
+
+
 # what is refused unread, so that a stranger's file cannot fill the memory
 MOST_PIXELS, MOST_BYTES = 50_000_000, 100_000_000
+
+
 DAMAGED = (
     *(OSError, SyntaxError, RuntimeError, EOFError, zlib.error),
     *(zipfile.BadZipFile, Image.DecompressionBombError),
 )
+
 
 HEADS_ATTRIBUTES = {
     "gender": ("female", "male"),
@@ -30,11 +35,15 @@ HEADS_ATTRIBUTES = {
     "smile": ("neutral", "smiling"),
     "glasses": ("none", "glasses"),
 }
+
+
 UTKFACE_ATTRIBUTES = {
     "gender": ("female", "male"),
     "race": ("White", "Black", "Asian", "Indian"),
     "age": ("young", "middle", "older"),
 }
+
+
 FAIRFACE_ATTRIBUTES = {
     "gender": ("female", "male"),
     "race": (
@@ -48,17 +57,27 @@ FAIRFACE_ATTRIBUTES = {
     ),
     "age": ("20-39", "40-59", "60 or more"),
 }
+
+
 CELEBA_ATTRIBUTES = {
     "gender": ("female", "male"),
     "age": ("not young", "young"),
     "smile": ("neutral", "smiling"),
     "glasses": ("none", "glasses"),
 }
+
+
 # FairFace's own age groups, of adults, as ours
 FAIRFACE_AGES = {"20-29": 0, "30-39": 0, "40-49": 1, "50-59": 1, "60-69": 2, "more than 70": 2}
+
+
 FAIRFACE_MINORS = ("0-2", "3-9", "10-19")
+
+
 # CelebA's own names and numbers
 CELEBA_COLUMNS = {"gender": "Male", "age": "Young", "smile": "Smiling", "glasses": "Eyeglasses"}
+
+
 CELEBA_SPLITS = {"train": 0, "valid": 1, "test": 2}
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from diffusers import DiffusionPipeline
 
-from fairgen_utils.fairness import check_count, check_labels, check_numbers
+from fairgen_utils._checks import check_count, check_labels, check_numbers
 from fairgen_utils.generate import (
     check_pipeline,
     decode,
@@ -18,8 +18,8 @@ from fairgen_utils.generate import (
     sample_plain,
     start_timestep,
 )
-from fairgen_utils.quality import balanced_moments, moments
-from fairgen_utils.worlds import Predictions, World, check_device, quiet_diffusers
+from fairgen_utils.judge import balanced_moments, moments
+from fairgen_utils.load import Predictions, World, check_device, quiet_diffusers
 
 # what is left of the signal's variance where the course's own worlds start denoising
 SIGNAL = 0.3

@@ -3,7 +3,7 @@
 On one machine or several, each process takes every so-manieth shard. A shard's seed depends on its
 number alone, so the faces are the same whoever makes them, and a killed run goes on where it was.
 
-    torchrun --standalone --nproc-per-node 2 -m fairgen_utils.shards --faces 50000 --out faces
+    torchrun --standalone --nproc-per-node 2 -m fairgen_utils.apps.shards --faces 50000 --out faces
 
 does it on the processor of one machine; `accelerate launch` in place of `torchrun` and its option
 on one machine with GPUs or, after `accelerate config`, on many that share a folder.
@@ -31,9 +31,8 @@ from accelerate import PartialState
 from PIL import Image
 from tqdm import tqdm
 
-from fairgen_utils.audit import localized_mixture
-from fairgen_utils.demo import parse_target
-from fairgen_utils.fairness import check_count, check_target
+from fairgen_utils._checks import check_count, check_target
+from fairgen_utils.apps.demo import parse_target
 from fairgen_utils.generate import (
     decode,
     latent_shape,
@@ -41,9 +40,9 @@ from fairgen_utils.generate import (
     sample_plain,
     start_timestep,
 )
-from fairgen_utils.localize import component_table, solve_weights
-from fairgen_utils.own_world import OwnWorld
-from fairgen_utils.worlds import World, load_world
+from fairgen_utils.load import World, load_world
+from fairgen_utils.localize import component_table, localized_mixture, solve_weights
+from fairgen_utils.models.own_world import OwnWorld
 
 PILOT_SEED, FACES_SEED = 1, 2  # of the three jobs; the pool has its world's own
 
@@ -357,7 +356,7 @@ def world_of(name, device, dtype):
 
 def main(arguments=None):
     parser = argparse.ArgumentParser(
-        prog="python -m fairgen_utils.shards",
+        prog="python -m fairgen_utils.apps.shards",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

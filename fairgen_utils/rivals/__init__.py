@@ -13,20 +13,22 @@ from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from tqdm import tqdm
 
-from fairgen_utils.audit import audit_fairness, localized_mixture, pilot_weights
-from fairgen_utils.classifier import FaceClassifier
-from fairgen_utils.fairness import check_count, check_target
+from fairgen_utils._checks import check_count, check_target
 from fairgen_utils.generate import (
     decode,
     denoise,
     invert,
     latent_shape,
+    pilot_weights,
     sample_localized,
     sample_plain,
     start_timestep,
 )
-from fairgen_utils.guidance import classifier_direction, fit_bottleneck, steered
-from fairgen_utils.localize import LatentMixture, component_table, solve_weights
+from fairgen_utils.judge import audit_fairness
+from fairgen_utils.localize import component_table, localized_mixture, solve_weights
+from fairgen_utils.models.classifier import FaceClassifier
+from fairgen_utils.models.mixture import LatentMixture
+from fairgen_utils.rivals.guidance import classifier_direction, fit_bottleneck, steered
 
 METHODS = (
     "plain",
@@ -44,7 +46,11 @@ METHODS = (
     "overshoot",
     "goals",
 )
+
+
 N_COMPONENTS = 32
+
+
 STRENGTHS = (250.0, 500.0, 1000.0, 2000.0, 4000.0)  # of distribution guidance
 
 

@@ -7,7 +7,7 @@ import shutil
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
-from fairgen_utils.worlds import load_world
+from fairgen_utils.load import load_world
 
 PACKAGES = (
     "torch",
@@ -19,7 +19,11 @@ PACKAGES = (
     "matplotlib",
     "ipywidgets",
 )
+
+
 IMPORT_NAMES = {"scikit-learn": "sklearn"}
+
+
 GIGABYTE = 2**30
 
 

@@ -12,7 +12,7 @@ from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from tqdm import tqdm
 
-from fairgen_utils.fairness import check_labels, check_target
+from fairgen_utils._checks import check_labels, check_target
 from fairgen_utils.generate import check_latents, timesteps_of
 
 

@@ -6,9 +6,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from fairgen_utils.fairness import fairness_discrepancy, shares
-from fairgen_utils.quality import manifold_scores
-from fairgen_utils.uncertainty import noise_floor
+from fairgen_utils.judge import manifold_scores
+from fairgen_utils.measure import fairness_discrepancy, noise_floor, shares
 
 
 def _say(number, problem):
@@ -43,7 +42,7 @@ def _check_function(number, function, arguments, diagnose):
 
 
 def _results():
-    folder = Path(__file__).resolve().parents[1] / "data" / "results"
+    folder = Path(__file__).resolve().parents[2] / "data" / "results"
     return pd.read_csv(folder / "fairness.csv")
 
 
@@ -57,9 +56,6 @@ def _joined(function):
         return np.concatenate([np.ravel(part) for part in parts])
 
     return call
-
-
-# --- 0. Start here ------------------------------------------------------------------------------
 
 
 def check_female_share(answer):
@@ -76,9 +72,6 @@ def check_female_share(answer):
             return f"{value:g} isn't the part of 300 that is left when 216 are taken away."
 
     _check_number("0.1", answer, diagnose)
-
-
-# --- 1. Diffusion you can see -------------------------------------------------------------------
 
 
 def check_rare_share(answer):
@@ -160,9 +153,6 @@ def check_ancestral_step(ancestral_step):
     _check_function("1.3", ancestral_step, (ones, ones, 0.3, 0.5, ones), diagnose)
 
 
-# --- 2. Meet the generator ----------------------------------------------------------------------
-
-
 def check_compression(times_fewer_numbers, times_fewer_bits):
     """Exercise 2.1: how much smaller an 8x8x16 latent is than a 64x64 picture in colour."""
 
@@ -236,9 +226,6 @@ def check_error_of_guess(error_of_guess, latents):
     _check_function("2.3", error_of_guess, (latents, noise, 500), diagnose)
 
 
-# --- 3. Measuring bias --------------------------------------------------------------------------
-
-
 def check_faces_needed(answer):
     """Exercise 3.1: N at which the noise floor of two groups falls below 0.02."""
 
@@ -310,9 +297,6 @@ def check_largest_fd(largest_fd):
     _check_function("3.3", largest_fd, (2,), diagnose)
 
 
-# --- 4. Inside the noisy latent space -----------------------------------------------------------
-
-
 def check_control_probe(answer):
     """Exercise 4.1: test accuracy of a probe of shuffled gender labels."""
 
@@ -367,9 +351,6 @@ def check_balanced_accuracy(balanced_accuracy):
 
     zeros = np.array([0, 0, 1])
     _check_function("4.3", balanced_accuracy, (zeros, zeros), diagnose)
-
-
-# --- 5. Localizing attributes -------------------------------------------------------------------
 
 
 def check_purity(purity):
@@ -459,9 +440,6 @@ def check_bic(bic):
     _check_function("5.3", bic, (likelihood, n, k, d), diagnose)
 
 
-# --- 6. Fair generation -------------------------------------------------------------------------
-
-
 def check_two_components(weight_of_first, lowest, highest):
     """Exercise 6.1: weights and reach of two components with shares 0.9 and 0.4 of group A."""
 
@@ -529,9 +507,6 @@ def check_keep_probability(keep_probability):
     _check_function("6.3", keep_probability, (halves, halves), diagnose)
 
 
-# --- 7. Is it any good? -------------------------------------------------------------------------
-
-
 def check_times_cheaper(answer):
     """Exercise 7.1: calls per kept face, rejection over localized, from the results' table."""
     heads = _results().query("world == 'heads'")
@@ -595,9 +570,6 @@ def check_recall(recall):
             return f"for 40 generated and 60 real points it gives {found:.3f}: not yet."
 
     _check_function("7.3", recall, (made, real, 3), diagnose)
-
-
-# --- 8. Downstream ------------------------------------------------------------------------------
 
 
 def check_balancing_weights(balancing_weights):
@@ -695,9 +667,6 @@ def check_equalised_odds(equalised_odds):
     _check_function("8.3", equalised_odds, (y_true, y_pred, groups), diagnose)
 
 
-# --- 9. Real faces ------------------------------------------------------------------------------
-
-
 def check_reduction(answer):
     """Exercise 9.1: the part of plain sampling's discrepancy that is gone, in [0, 1]."""
     table = _results().query("world == 'utkface' and attribute == 'gender,race'")
@@ -773,9 +742,6 @@ def check_faces_to_plan(faces_to_plan):
     _check_function("9.3", faces_to_plan, (0.05, 0.9, 0.1), diagnose)
 
 
-# --- 10. Bigger models --------------------------------------------------------------------------
-
-
 def check_covariance_gigabytes(covariance_gigabytes):
     """Exercise 10.1: `covariance_gigabytes(shape)` of one full covariance in float32."""
 
@@ -848,8 +814,6 @@ def check_shards_to_do(shards_to_do):
 def _twice(numbers):
     return sorted({number for number in numbers if numbers.count(number) > 1})
 
-
-# --- 11. Limits and responsibility --------------------------------------------------------------
 
 CARD_ENTRIES = (
     "intended use",

@@ -4,10 +4,12 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from fairgen_utils.fairness import check_count, check_numbers
-from fairgen_utils.localize import LatentMixture
+from fairgen_utils._checks import check_count, check_numbers
+from fairgen_utils.models.mixture import LatentMixture
 
 MOST_FEATURES = 1024  # a full covariance of as many is what the course's own worlds use
+
+
 CHUNK = 64  # latents held in double precision at a time
 
 

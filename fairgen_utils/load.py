@@ -13,10 +13,9 @@ from diffusers import DiffusionPipeline
 from diffusers.utils import logging
 from tqdm import tqdm
 
-from fairgen_utils.classifier import FaceClassifier
-from fairgen_utils.fairness import joint_labels
-from fairgen_utils.quality import moments
-from fairgen_utils.uncertainty import confusion_rates
+from fairgen_utils.judge import moments
+from fairgen_utils.measure import confusion_rates, joint_labels
+from fairgen_utils.models.classifier import FaceClassifier
 
 # what world.json must tell
 WRITTEN = {

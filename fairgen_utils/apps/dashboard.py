@@ -24,17 +24,28 @@ from PIL import Image
 from tqdm import tqdm
 
 from fairgen_utils import show
-from fairgen_utils.audit import Sample, audit_fairness, audit_quality, generate, localized_mixture
-from fairgen_utils.demo import panels_of
-from fairgen_utils.fairness import check_count, check_target
-from fairgen_utils.localize import component_table, solve_weights
-from fairgen_utils.worlds import Predictions, best_device, load_world
+from fairgen_utils._checks import check_count, check_target
+from fairgen_utils.apps.demo import panels_of
+from fairgen_utils.generate import Sample, generate
+from fairgen_utils.judge import audit_fairness, audit_quality
+from fairgen_utils.load import Predictions, best_device, load_world
+from fairgen_utils.localize import component_table, localized_mixture, solve_weights
 
 BATCH = 24  # faces between two looks at the cancel button: about a second
+
+
 PILOT_SEED, FACES_SEED = 1, 2
+
+
 PILOT_FACES = 60  # of each component, as everywhere in the course
+
+
 MOST = 1000  # more faces than this make a page slow; the command line makes any number
+
+
 LEAST_FOR_QUALITY = 100  # a Frechet distance of fewer faces says little
+
+
 # name -> (localized?, means moved outward?, weights from a pilot?)
 METHODS = {
     "plain sampling": (False, False, False),
@@ -42,6 +53,8 @@ METHODS = {
     "localized, weights from a pilot": (True, False, True),
     "localized, means moved outward": (True, True, True),
 }
+
+
 STYLE = """<style>
 .widget-html-content { line-height: 1.5 }
 .widget-html-content a { color: #0056a3; text-decoration: underline }
@@ -409,7 +422,7 @@ class Dashboard(ipywidgets.HBox):
 
     def _build(self, world):
         wide = {"style": {"description_width": "70px"}, "layout": {"width": "300px"}}
-        root = Path(self.studio.root or Path(__file__).resolve().parents[1] / "data")
+        root = Path(self.studio.root or Path(__file__).resolve().parents[2] / "data")
         worlds = sorted(path.parent.name for path in root.glob("*/world.json"))
         self.world = ipywidgets.Dropdown(
             options=worlds, value=world, description="world", tooltip="whose faces", **wide

@@ -1,4 +1,4 @@
-"""Judge: how close generated faces are to the balanced reference. Features in, numbers out."""
+"""Judge: how close generated faces are to real ones, over all and group by group."""
 
 import warnings
 
@@ -10,7 +10,14 @@ from torch import nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 
-from fairgen_utils.fairness import check_count, check_numbers
+from fairgen_utils._checks import check_count, check_numbers, check_shares
+from fairgen_utils.measure import (
+    bootstrap_interval,
+    correct_shares,
+    fairness_discrepancy,
+    noise_floor,
+    shares,
+)
 
 LAPLACIAN = np.array([[[0, 1, 0], [1, -4, 1], [0, 1, 0]]], np.float32)
 
@@ -236,3 +243,120 @@ def _check(features, name):
             "n at least 2"
         )
     return torch.as_tensor(features)
+
+
+def own_group_rate(world, mixture, sample, attribute):
+    """Share of faces that end in the group their component stands for.
+
+    Beside it belongs the rate at which the classifier recognises *real* faces of each group, the
+    mean diagonal of its confusion matrix: a generator need not, and should not, do better.
+    """
+    labels = world.joint(sample.predictions.labels, attribute)
+    return float((labels == mixture.cells_[sample.components]).mean())
+
+
+def audit_fairness(world, predictions, attribute, target=None, seed=0):
+    """Fairness discrepancy of generated faces, with everything needed to read it.
+
+    Parameters
+    ----------
+    world : World
+    predictions : Predictions
+    attribute : str
+        One attribute, or several jointly: ``"gender,ancestry"``.
+    target : array_like, optional
+        Wanted shares; uniform when omitted.
+    seed : int
+        For the bootstrap and the noise floor.
+
+    Returns
+    -------
+    dict
+        ``n``; ``fd`` of the classifier's labels with its 95 % bootstrap interval ``fd_low``,
+        ``fd_high``; ``fd_corrected`` for the classifier's error, with its interval; and
+        ``fd_floor95``: the 95th percentile of `fd_corrected` for a generator exactly at the
+        target. Faces that the classifier itself selected are not measured by this correction:
+        see `posterior_shares`.
+    """
+    groups = world.groups(attribute)
+    k = len(groups)
+    target = np.full(k, 1 / k) if target is None else check_shares(target, "target", k)
+    labels, confusion = world.joint(predictions.labels, attribute), world.confusion(attribute)
+    measured = shares(labels, k)
+
+    def both(drawn):
+        corrected = correct_shares(drawn, confusion)
+        return np.stack([fairness_discrepancy(s, target) for s in (drawn, corrected)], -1)
+
+    fd, fd_corrected = both(measured)
+    intervals = bootstrap_interval(labels, both, k, seed=seed)
+    return {
+        "n": len(labels),
+        "fd": fd,
+        "fd_low": intervals[0, 0],
+        "fd_high": intervals[0, 1],
+        "fd_floor95": noise_floor(len(labels), target, k, confusion, quantile=0.95, seed=seed),
+        "fd_corrected": fd_corrected,
+        "fd_corrected_low": intervals[1, 0],
+        "fd_corrected_high": intervals[1, 1],
+    }
+
+
+def audit_quality(world, predictions, seed=0):
+    """Frechet and kernel distance to the balanced reference: ``ffd`` and ``kid``.
+
+    ``kid`` needs the reference's individual features; it is NaN where only statistics may be
+    published.
+    """
+    reference = world.reference()
+    kid = float("nan")
+    if "features" in reference:
+        kid = kernel_distance(predictions.features, reference["features"], seed)
+    ffd = frechet_distance(predictions.features, reference["mean"], reference["covariance"])
+    return {"ffd": ffd, "kid": kid}
+
+
+def audit_groups(world, predictions, attribute, n):
+    """Frechet distance of each group's faces to the reference faces of that same group.
+
+    A method could be even by making one group's faces badly; this would show it.
+
+    Parameters
+    ----------
+    n : int
+        Faces taken of each group, the first ones. The distance depends on it: compare methods at
+        the same n only.
+
+    Returns
+    -------
+    dict of str to float
+        By group; NaN where there are fewer than `n` faces.
+    """
+    check_count(n, "n", least=2)
+    labels = world.joint(predictions.labels, attribute)
+    moments = world.group_moments(attribute)
+    found = {}
+    for g, group in enumerate(world.groups(attribute)):
+        features = predictions.features[labels == g][:n]
+        enough = len(features) == n
+        found[group] = frechet_distance(features, *moments[g]) if enough else float("nan")
+    return found
+
+
+def within_group_variance(world, predictions):
+    """How varied faces of one group are: total variance of features over that of real faces.
+
+    Averaged over the groups of the target's first attribute; those with fewer than two faces are
+    left out. Below 1, faces of a group are more alike than real ones.
+
+    Returns
+    -------
+    float
+    """
+    name = world.names(world.target)[0]
+    ratios = []
+    for g, (_, covariance) in enumerate(world.group_moments(name)):
+        features = predictions.features[predictions.labels[name] == g]
+        if len(features) > 1:
+            ratios.append(np.var(features, axis=0).sum() / np.trace(covariance))
+    return float(np.mean(ratios))

@@ -1,0 +1,93 @@
+"""Arguments: checked once, here, before any work; every error names the argument."""
+
+from numbers import Integral
+
+import numpy as np
+
+SUM_TOLERANCE = 1e-6
+
+
+def check_numbers(values, name, dtype=float):
+    """Numbers as an array; ValueError names the argument `name`."""
+    try:
+        return np.asarray(values, dtype)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name}: not an array of numbers; found {values!r:.60}") from None
+
+
+def check_shares(shares, name="target", n_groups=None):
+    """Shares (..., n_groups) as an array, not rescaled; ValueError names the argument `name`."""
+    array = check_numbers(shares, name)
+    if array.ndim == 0 or array.size == 0:
+        raise ValueError(f"{name}: shape {array.shape} holds no group; pass one share per group")
+    if n_groups is not None and array.shape[-1] != n_groups:
+        raise ValueError(f"{name}: {array.shape[-1]} shares for {n_groups} groups")
+    rows = array.reshape(-1, array.shape[-1])
+    for wrong, found, wanted in (
+        (~np.isfinite(rows).all(axis=1), "are not finite", "leave those faces out and say so"),
+        ((rows < 0).any(axis=1), "are negative", "pass shares of at least 0"),
+        (abs(rows.sum(axis=1) - 1) > SUM_TOLERANCE, "sum to {:.8g}, not 1", "divide by their sum"),
+    ):
+        if wrong.any():
+            row = rows[wrong.argmax()]
+            found = f"shares {found.format(row.sum())}; found {row.round(6).tolist()}"
+            raise ValueError(f"{name}: {found}; {wanted}")
+    return array
+
+
+def check_target(target, n_groups, name="target"):
+    """One share per group, shape (n_groups,), uniform when `target` is None."""
+    if target is None:
+        return np.full(check_count(n_groups, "n_groups"), 1 / n_groups)
+    target = check_shares(target, name, n_groups)
+    if target.ndim != 1:
+        raise ValueError(f"{name}: shape {target.shape}; pass one share per group, (n_groups,)")
+    return target
+
+
+def check_labels(labels, n_groups, name="labels"):
+    """Integer labels (n,) in 0..n_groups-1 as an array; ValueError names the argument `name`."""
+    check_count(n_groups, "n_groups")
+    labels = np.asarray(labels)
+    if labels.ndim != 1 or not labels.size:
+        raise ValueError(f"{name}: shape {labels.shape}; pass one label per face, and at least one")
+    if labels.dtype.kind == "f" and np.isnan(labels).any():
+        count = f"{np.isnan(labels).sum()} of {len(labels)}"
+        raise ValueError(f"{name}: {count} are NaN; leave those faces out and say how many")
+    if labels.dtype.kind not in "iu":
+        raise ValueError(f"{name}: dtype {labels.dtype}, not integer; pass 0..{n_groups - 1}")
+    outside = labels[(labels < 0) | (labels >= n_groups)]
+    if outside.size:
+        found = f"{outside.size} outside 0..{n_groups - 1}; found {np.unique(outside)[:5].tolist()}"
+        raise ValueError(f"{name}: {found}; check n_groups and the label codes")
+    # Small dtypes such as uint8 would overflow in joint and confusion codes.
+    return labels.astype(np.intp)
+
+
+def check_count(value, name, least=1):
+    """An integer of at least `least`; ValueError names the argument `name`."""
+    if not isinstance(value, Integral) or value < least:
+        raise ValueError(f"{name}: {value!r}; pass an integer of at least {least}")
+    return int(value)
+
+
+def plain(values):
+    """A single value as a float, which prints as 0.5 and not as np.float64(0.5)."""
+    return float(values) if np.ndim(values) == 0 else values
+
+
+def check_tail(confidence):
+    if not 0 < check_numbers(confidence, "confidence") < 1:
+        raise ValueError(f"confidence: {confidence!r}; pass a number in (0, 1), such as 0.95")
+    return (1 - confidence) / 2
+
+
+def check_confusion(confusion, n_groups):
+    confusion = check_shares(confusion, "confusion", n_groups)
+    if confusion.ndim != 2 or len(confusion) != confusion.shape[1]:
+        raise ValueError(f"confusion: shape {confusion.shape}; pass one row per true group")
+    rank = np.linalg.matrix_rank(confusion)
+    if rank < len(confusion):
+        found = f"rank {rank} for {len(confusion)} groups, so some cannot be told apart"
+        raise ValueError(f"confusion: {found}; merge groups or use a better classifier")
+    return confusion
