@@ -178,7 +178,8 @@ def mixture_for(latent_shape, n_components=1):
 
     Parameters
     ----------
-    latent_shape : tuple of int, (channels, height, width)
+    latent_shape : tuple of int
+        (channels, height, width), or, where all is localized, any other.
     n_components : int
 
     Returns
@@ -186,9 +187,11 @@ def mixture_for(latent_shape, n_components=1):
     LatentMixture or LowFrequencyMixture
         With the smallest block that leaves at most 1,024 coefficients.
     """
-    channels, height, width = latent_shape
-    if channels * height * width <= MOST_FEATURES:
+    if np.prod(latent_shape) <= MOST_FEATURES:
         return LatentMixture(n_components)
+    if len(latent_shape) != 3:
+        raise ValueError(f"latent_shape: found {latent_shape}; give (channels, height, width)")
+    channels, height, width = latent_shape
     for block in range(2, min(height, width) + 1):
         divides = height % block == 0 and width % block == 0
         if divides and channels * height * width <= MOST_FEATURES * block**2:

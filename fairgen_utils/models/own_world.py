@@ -20,6 +20,7 @@ from fairgen_utils.generate import (
 )
 from fairgen_utils.judge import balanced_moments, moments
 from fairgen_utils.load import Predictions, World, check_device, quiet_diffusers
+from fairgen_utils.models.one_step import OneStep
 
 # what is left of the signal's variance where the course's own worlds start denoising
 SIGNAL = 0.3
@@ -115,7 +116,10 @@ class OwnWorld(World):
         latents : ndarray, shape (n, channels, height, width), float16
         labels : dict of str to ndarray, shape (n,), int64
         """
-        if self.pool is None:
+        if self.pool is None and isinstance(self.pipeline, OneStep):
+            latents = self.pipeline.draw(self.pool_size, self.seed)
+            self.set_pool(latents, self.classify(self.pipeline.decode(latents)).labels)
+        elif self.pool is None:
             latents = sample_plain(
                 self.pipeline, self.pool_size, self.seed, self.num_inference_steps
             ).astype(np.float16)
@@ -130,10 +134,11 @@ class OwnWorld(World):
         latents : ndarray, shape (n, channels, height, width)
         labels : dict of str to ndarray of int, shape (n,)
         """
-        if np.shape(latents)[1:] != latent_shape(self.pipeline):
+        one_step = isinstance(self.pipeline, OneStep)
+        shape = self.pipeline.latent_shape if one_step else latent_shape(self.pipeline)
+        if np.shape(latents)[1:] != shape:
             raise ValueError(
-                f"latents: found shape {np.shape(latents)}; "
-                f"this generator's are (n, {latent_shape(self.pipeline)})"
+                f"latents: found shape {np.shape(latents)}; this generator's are (n, {shape})"
             )
         _check_labelled((latents, labels), self.attributes)
         self.pool = latents, labels
@@ -172,9 +177,10 @@ def own_world(
 
     Parameters
     ----------
-    generator : diffusers.DiffusionPipeline, or path or hub id of one
+    generator : diffusers.DiffusionPipeline, or path or hub id of one, or OneStep
         Unconditional, with a ``unet`` and, in latent space, a ``vqvae`` or ``vae``. Any size; a
-        scheduler that predicts noise, velocity or the clean sample.
+        scheduler that predicts noise, velocity or the clean sample. A generator of one step has
+        no timesteps: it is measured and localized, and what needs a diffusion model refuses it.
     classifier : callable
         ``classifier(images)``, uint8 of shape (n, height, width, 3), returns a dict: for every
         attribute its groups' probabilities, shape (n, n_groups).
@@ -213,29 +219,34 @@ def own_world(
     """
     if isinstance(generator, (str, Path)):
         generator = _load(generator)
-    check_pipeline(generator)
-    with quiet_diffusers():
-        pipeline = generator.to(check_device(device), dtype)
+    one_step = isinstance(generator, OneStep)
+    if not one_step:
+        check_pipeline(generator)
+        with quiet_diffusers():
+            generator = generator.to(check_device(device), dtype)
     attributes = {key: tuple(groups) for key, groups in attributes.items()}
     if not attributes or min(map(len, attributes.values())) < 2:
         raise ValueError(f"attributes: found {attributes}; name two groups or more for each")
     if not callable(classifier):
         raise ValueError(f"classifier: found {type(classifier).__name__}; give a callable")
     check_count(pool_size, "pool_size", least=2)
-    if timestep is None:
-        timestep = int((pipeline.scheduler.alphas_cumprod - SIGNAL).abs().argmin())
-    start_timestep(pipeline, timestep, num_inference_steps)  # refuses what isn't in the schedule
+    if one_step and timestep is not None:
+        raise ValueError(f"timestep: found {timestep}; {type(generator).__name__} has none")
+    if not one_step:
+        if timestep is None:
+            timestep = int((generator.scheduler.alphas_cumprod - SIGNAL).abs().argmin())
+        start_timestep(generator, timestep, num_inference_steps)  # refuses what isn't a timestep
     world = OwnWorld(
         name=name,
         folder=None,
         attributes=attributes,
         cell_attributes=tuple(attributes),
         train_counts=None,
-        pipeline=pipeline,
+        pipeline=generator,
         classifier=classifier,
         target=target or ",".join(attributes),
         timestep=timestep,
-        num_inference_steps=num_inference_steps,
+        num_inference_steps=1 if one_step else num_inference_steps,
         overshoot=0.0,
         features=features,
         labelled=None if labelled is None else _check_labelled(labelled, attributes),
