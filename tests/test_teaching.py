@@ -52,7 +52,7 @@ def test_a_damaged_world_is_a_problem_with_a_way_out(tmp_path, monkeypatch):
 def test_a_missing_package_is_a_problem_and_no_traceback(monkeypatch):
     from class_check import check_line
 
-    monkeypatch.setitem(sys.modules, "fairgen_utils.checkup", None)
+    monkeypatch.setitem(sys.modules, "fairgen_utils.apps.checkup", None)
     ready, line = check_line()
     assert not ready and line.startswith("PROBLEM") and "Two commands" in line
 
@@ -152,7 +152,7 @@ def test_slides_hold_every_figure_with_its_words_and_no_exercise(slides):
         ]
         shown = re.findall(r'<img alt="([^"]*)"', page)
         assert len(shown) == len(wanted) and all(len(alt.split()) >= 5 for alt in shown)
-        for unwanted in ("exercises.check", "Traceback", "NBVAL"):
+        for unwanted in ("course.check", "Traceback", "NBVAL"):
             assert unwanted not in page
 
 
