@@ -21,9 +21,12 @@ SEED ?=
 RUN := .venv/bin/python
 READY := .venv/ready
 PIP := $(RUN) -m pip install --disable-pip-version-check
+# a quarter of an hour for a cell: that finds what hangs, and not a slow or busy machine
+NBVAL := $(RUN) -m pytest --nbval --nbval-current-env --nbval-cell-timeout=900 \
+  --nbval-sanitize-with=tests/nbval_sanitize.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lab dashboard book results bench clean
+.PHONY: help demo test lab dashboard book results bench times clean
 
 ## list the targets and the variables
 help:
@@ -36,7 +39,7 @@ help:
 	  END { printf "variables, with what they are unless set:\n%s", variables }' Makefile
 
 # Both use only the worlds that lie in data/: no model hub is ever asked.
-demo test bench dashboard: export HF_HUB_OFFLINE = 1
+demo test bench times dashboard: export HF_HUB_OFFLINE = 1
 
 ## generate faces plainly and fairly, and compare what comes out
 demo: $(READY)
@@ -47,8 +50,7 @@ demo: $(READY)
 test: $(READY)
 	$(RUN) -m ruff check .
 	$(RUN) -m pytest tests
-	$(RUN) -m pytest --nbval --nbval-current-env --nbval-cell-timeout=120 \
-	  --nbval-sanitize-with=tests/nbval_sanitize.cfg notebooks
+	$(NBVAL) notebooks
 
 ## read the course in JupyterLab
 lab: $(READY)
@@ -72,6 +74,10 @@ results: $(READY)
 ## time plain diffusers, our samplers and their rivals on this machine, side by side
 bench: $(READY)
 	$(RUN) data/recipes/bench.py
+
+## time every notebook on this machine, into data/results/course_times.csv
+times: $(READY)
+	$(NBVAL) --times data/results/course_times.csv notebooks
 
 ## remove .venv and the tools' caches; what you made in outputs/ and runs/ stays
 clean:
