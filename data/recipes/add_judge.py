@@ -14,6 +14,7 @@ from pathlib import Path
 
 from build_world import checksum, files_of, forget_origin, write_reference
 
+from fairgen_utils._files import write_json
 from fairgen_utils.datasets import read_faces
 from fairgen_utils.load import load_world
 
@@ -40,7 +41,7 @@ def main():
     sums = {k: v for k, v in description["sha256"].items() if not k.startswith("judge/")}
     sums |= {file: checksum(options.world / file) for file in files_of(options.world, "judge")}
     description["sha256"] = sums
-    path.write_text(json.dumps(description, indent=1) + "\n")
+    write_json(path, description)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ make what is missing. Delete files to make them again.
 """
 
 import argparse
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from fairgen_utils._files import write_arrays
 from fairgen_utils.generate import decode
 from fairgen_utils.load import load_world
 from fairgen_utils.rivals import METHODS, even, left_out, prepare
@@ -84,10 +84,7 @@ class FaceMaker:
         print(f"{self.world.name} {method} seed {seed}", flush=True)
         made = self._reject(seed) if method == "rejection" else self._draw(method, seed)
         self.folder.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
-        with open(temporary, "wb") as file:
-            np.savez_compressed(file, **vars(made))
-        os.replace(temporary, path)
+        write_arrays(path, **vars(made))
         return made
 
     def method(self, name):

@@ -9,7 +9,6 @@ to measure them again.
 """
 
 import argparse
-import os
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -21,6 +20,7 @@ from tables import Table
 from write_tables import METHODS
 
 from fairgen_utils import show
+from fairgen_utils._files import whole_file
 from fairgen_utils.datasets import read_faces
 from fairgen_utils.judge import (
     audit_fairness,
@@ -191,9 +191,8 @@ def contact_sheet(maker, path):
     for ax, method in zip(axes[:, 0], methods, strict=True):
         show.faces(ax, maker.faces(method, 0).images[:10], 10, METHODS[method])
         ax.title.set_fontsize(9)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    fig.savefig(temporary, format="png", dpi=90)
-    os.replace(temporary, path)
+    with whole_file(path) as temporary:
+        fig.savefig(temporary, format="png", dpi=90)
     plt.close(fig)
 
 

@@ -24,6 +24,8 @@ from heads_geometry import HOW_TO_GET, check_folder
 from heads_people import SPLITS, allocate, draw_person
 from tqdm import tqdm
 
+from fairgen_utils._files import whole_file, write_arrays, write_whole
+
 CHUNK = 100
 JPEG = {"quality": 96, "subsampling": 0, "optimize": True}
 COLUMNS = {  # label columns, with the decimals kept
@@ -67,13 +69,6 @@ def labels_of(person):
     return row
 
 
-def save(path, content):
-    """Write a file whole or not at all; `content` is bytes."""
-    unfinished = path.with_name(path.name + ".unfinished")
-    unfinished.write_bytes(content)
-    os.replace(unfinished, path)
-
-
 def order_of_cells(split, n, seed):
     """Cell of every head of a split: exact counts, in an order drawn from the seed."""
     cells = allocate(split, n)
@@ -101,27 +96,25 @@ def render_chunk(start, mpfb2, split, n, seed, parts):
         _studio.portrait(person, rng).save(file, "JPEG", **JPEG)
         pictures.append(np.frombuffer(file.getvalue(), np.uint8))
         rows.append(labels_of(person))
-    content = io.BytesIO()
-    np.savez(content, labels=json.dumps(rows), **{str(k): p for k, p in enumerate(pictures)})
-    save(parts / f"{start:05d}.npz", content.getvalue())
+    pictures = {str(k): picture for k, picture in enumerate(pictures)}
+    write_arrays(parts / f"{start:05d}.npz", labels=json.dumps(rows), **pictures)
     return stop - start
 
 
 def assemble(out, split, parts):
     """Join the parts of a split into its .zip (pictures) and .csv (labels)."""
     rows = []
-    unfinished = out / f"{split}.zip.unfinished"
-    with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as pictures:
-        for path in sorted(parts.glob("*.npz")):
-            with np.load(path) as part:
-                for k, row in enumerate(json.loads(str(part["labels"]))):
-                    name = f"{len(rows):05d}.jpg"
-                    # A ZipInfo has a constant date: the same heads make the same file.
-                    pictures.writestr(zipfile.ZipInfo(name), part[str(k)].tobytes())
-                    rows.append({"file": name, **row})
-    table = pd.DataFrame(rows).to_csv(index=False, lineterminator="\n")
-    save(out / f"{split}.csv", table.encode())
-    os.replace(unfinished, out / f"{split}.zip")
+    with whole_file(out / f"{split}.zip") as unfinished:
+        with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as pictures:
+            for path in sorted(parts.glob("*.npz")):
+                with np.load(path) as part:
+                    for k, row in enumerate(json.loads(str(part["labels"]))):
+                        name = f"{len(rows):05d}.jpg"
+                        # A ZipInfo has a constant date: the same heads make the same file.
+                        pictures.writestr(zipfile.ZipInfo(name), part[str(k)].tobytes())
+                        rows.append({"file": name, **row})
+        table = pd.DataFrame(rows).to_csv(index=False, lineterminator="\n")
+        write_whole(out / f"{split}.csv", table)
     shutil.rmtree(parts)
     if not any(parts.parent.iterdir()):
         parts.parent.rmdir()
@@ -230,7 +223,7 @@ def main():
             results = args.out.resolve().parent / "results"
             check_writable(results)
             content = table.to_csv(index=False, lineterminator="\n")
-            save(results / "heads_shares.csv", content.encode())
+            write_whole(results / "heads_shares.csv", content)
     except ModuleNotFoundError as error:
         parser.error(f"{error}; wanted the recipes' packages: pip install -e '.[recipes]'")
     except (FileNotFoundError, PermissionError) as error:

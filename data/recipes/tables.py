@@ -1,9 +1,9 @@
 """Result tables: CSV files that grow row by row, so that a killed measurement can go on."""
 
-import os
-
 import numpy as np
 import pandas as pd
+
+from fairgen_utils._files import write_whole
 
 
 class Table:
@@ -35,7 +35,4 @@ class Table:
         # an empty table has no column types to keep, and would turn whole numbers into fractions
         self.rows = new if self.rows.empty else pd.concat([self.rows, new], ignore_index=True)
         self.rows = self.rows.drop_duplicates(self.keys, keep="last").sort_values(self.keys)
-        # two measurements at once must not write into one temporary file
-        temporary = self.path.with_suffix(f".{os.getpid()}.tmp")
-        self.rows.round(5).to_csv(temporary, index=False)
-        temporary.replace(self.path)
+        write_whole(self.path, self.rows.round(5).to_csv(index=False, lineterminator="\n"))

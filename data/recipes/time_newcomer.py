@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from fairgen_utils._files import write_whole
+
 ROOT = Path(__file__).resolve().parents[2]
 FIRST = "-m fairgen_utils generate --target gender --n 1 --pilot 60 --out first"
 
@@ -44,9 +46,7 @@ def main():
     table = pd.DataFrame(rows)
     table["seconds_so_far"] = table["seconds"].cumsum()
     table["cores"], table["python"] = os.cpu_count(), platform.python_version()
-    temporary = out.with_suffix(".tmp")
-    table.round(1).to_csv(temporary, index=False)
-    os.replace(temporary, out)
+    write_whole(out, table.round(1).to_csv(index=False, lineterminator="\n"))
     print(table.round(1).to_string(index=False))
 
 

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from sklearn.metrics import confusion_matrix
 from training import batch_indices, parser, to_unit_range, train
 
+from fairgen_utils._files import write_json
 from fairgen_utils.datasets import read_faces
 from fairgen_utils.models.classifier import FaceClassifier
 
@@ -119,7 +120,7 @@ def judge(classifier, heldout, run):
         }
     classifier.register_to_config(temperatures=temperatures)
     classifier.half().save_pretrained(run / "classifier")
-    (run / "report.json").write_text(json.dumps(report, indent=1))
+    write_json(run / "report.json", report)
     print(json.dumps({k: v["accuracy"] for k, v in report.items() if k != "n"}))
 
 

@@ -3,12 +3,13 @@
 import argparse
 import json
 import math
-import os
 import time
 from pathlib import Path
 
 import torch
 from tqdm.auto import tqdm
+
+from fairgen_utils._files import whole_file, write_whole
 
 
 def parser(description, steps, batch_size, learning_rate):
@@ -132,8 +133,8 @@ def train(
 
 def save_whole(state, path):
     """Written beside and renamed: a kill leaves either the old file or the new one."""
-    torch.save(state, path.with_suffix(".tmp"))
-    os.replace(path.with_suffix(".tmp"), path)
+    with whole_file(path) as temporary:
+        torch.save(state, temporary)
 
 
 def forget_rows(log_path, step):
@@ -142,8 +143,7 @@ def forget_rows(log_path, step):
         # a line that a kill cut off is not followed by another
         whole = [line for line in log_path.read_text().splitlines() if line.endswith("}")]
         kept = [line + "\n" for line in whole if json.loads(line)["step"] <= step]
-        log_path.with_suffix(".tmp").write_text("".join(kept))
-        os.replace(log_path.with_suffix(".tmp"), log_path)
+        write_whole(log_path, "".join(kept))
 
 
 def lowest_in(log_path, name):

@@ -14,6 +14,8 @@ from pathlib import Path
 import pandas as pd
 from scipy import stats
 
+from fairgen_utils._files import write_whole
+
 METHODS = {
     "plain": "plain sampling",
     "rejection": "rejection sampling with the classifier",
@@ -415,7 +417,7 @@ def main():
         if fresh != text:
             stale.append(page.relative_to(root))
             if not options.check:
-                page.write_text(fresh, encoding="utf-8")
+                write_whole(page, fresh)
     if stale:
         print("differs from data/results:" if options.check else "rewritten:", *stale)
     sys.exit(bool(options.check and stale))
