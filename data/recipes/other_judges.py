@@ -1,4 +1,6 @@
-"""Judges of other kinds: linear discriminants of latents, and a public network for photographs."""
+"""Judges of other kinds than our networks: linear discriminants of latents and of a face embedding
+that never saw our labels, and a public network for photographs.
+"""
 
 import numpy as np
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
@@ -26,19 +28,49 @@ def probe_world(world, training, heldout):
     OwnWorld
     """
     latents = encode(world.pipeline, training.images).reshape(len(training), -1)
-    probes = {}
-    for name in world.cell_attributes:
-        groups = len(world.attributes[name])
-        probe = LinearDiscriminantAnalysis(
-            solver="lsqr", shrinkage="auto", priors=np.full(groups, 1 / groups)
-        )
-        probes[name] = probe.fit(latents, training.labels[name])
+    probes = _discriminants(world, latents, training)
 
     def classify(images):
         encoded = encode(world.pipeline, images, progress=False).reshape(len(images), -1)
         return {name: probe.predict_proba(encoded) for name, probe in probes.items()}
 
     return _judged_by(world, classify, world.cell_attributes, world.target, heldout)
+
+
+def embedding_world(world, training, heldout, embedding):
+    """The world as linear discriminants of a face embedding see it, with that as feature space.
+
+    The embedding was trained by others, on other photographs, to tell people apart: it shares
+    neither labels nor features with what makes or steers the faces. A method that is linear in
+    latents is no kin of it, as it is of `probe_world`.
+
+    Parameters
+    ----------
+    world : World
+    training, heldout : Faces
+        To fit the discriminants on, and to count their errors on.
+    embedding : FaceEmbedding
+        In the frame of this world's faces.
+
+    Returns
+    -------
+    OwnWorld
+        Its `Predictions.features` are the embedding; its reference, in total and by group, is
+        what that makes of the held-out faces.
+    """
+    discriminants = _discriminants(world, embedding(training.images), training)
+    last = [None, None]  # both callables are asked about the same batch
+
+    def features(images):
+        if last[0] is not images:
+            last[:] = images, embedding(images, progress=False)
+        return last[1]
+
+    def classify(images):
+        return {name: d.predict_proba(features(images)) for name, d in discriminants.items()}
+
+    names, target = world.cell_attributes, world.target
+    return _judged_by(world, classify, names, target, heldout, features)
 
 
 def public_world(world, heldout):
@@ -82,7 +114,19 @@ def public_world(world, heldout):
     return _judged_by(world, classify, ("gender", "age"), "gender", heldout)
 
 
-def _judged_by(world, classify, names, target, heldout):
+def _discriminants(world, features, faces):
+    """A linear discriminant for every cell attribute, all groups equally likely beforehand."""
+    found = {}
+    for name in world.cell_attributes:
+        groups = len(world.attributes[name])
+        discriminant = LinearDiscriminantAnalysis(
+            solver="lsqr", shrinkage="auto", priors=np.full(groups, 1 / groups)
+        )
+        found[name] = discriminant.fit(features, faces.labels[name])
+    return found
+
+
+def _judged_by(world, classify, names, target, heldout, features=None):
     """The world, its faces read by another classifier."""
     return own_world(
         world.pipeline,
@@ -90,6 +134,7 @@ def _judged_by(world, classify, names, target, heldout):
         {name: world.attributes[name] for name in names},
         target=target,
         labelled=(heldout.images, heldout.labels),
+        features=features,
         num_inference_steps=world.num_inference_steps,
         name=world.name,
     )
