@@ -59,7 +59,8 @@ CLAIMS = re.compile(r"\b(debiased|unbiased|solved)\b", re.IGNORECASE)
 WHO_KNOWS = {
     "torch": {
         *("apps.command_line", "apps.shards", "generate", "judge", "load"),
-        *("models.classifier", "models.own_world", "rivals", "rivals.guidance"),
+        *("models.classifier", "models.embedding", "models.own_world"),
+        *("rivals", "rivals.guidance"),
     },
     "diffusers": {
         *("apps.command_line", "apps.shards", "generate", "load"),

@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from fairgen_utils.fairness import check_numbers
+from fairgen_utils._checks import check_numbers
 
 VERSION = 1  # of embeddings on disk: raise it whenever the same face would get other numbers
 CHUNK, BATCH = 500, 16
