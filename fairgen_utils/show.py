@@ -8,11 +8,23 @@ import ipywidgets
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
-from IPython.display import Image, display
+from IPython.display import Image
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from tqdm import tqdm
+
+from fairgen_utils._frames import combinations, grid, slider_page
 
 # the same colour for the same thing in every figure; Okabe and Ito's palette, safe for colour-blind
 # readers, and every bar and line is named as well
 PLAIN, FAIR, TARGET, TRAINING = "#D55E00", "#0072B2", "#000000", "#999999"
+
+COLUMN = 790  # pixels: a page's width, as wide as a picture is shown in the book
+LEAST_LETTERS = 11  # pixels that letters have there
+
+# Figures made here are matplotlib's own `Figure`, never pyplot's: those are drawn and closed by
+# the notebook at every message of a widget, wherever another thread is with them.
 
 
 sns.set_theme(style="ticks", context="notebook", rc={"figure.dpi": 110, "axes.titlesize": "medium"})
@@ -68,7 +80,7 @@ def share_bars(ax, groups, series, target=None, title=""):
     sns.despine(ax=ax)
 
 
-def before_after(plain_images, fair_images, panels):
+def before_after(plain_images, fair_images, panels, titles=("Plain sampling", "Localized")):
     """Plain faces above, fair faces below, share bars beside.
 
     Parameters
@@ -77,16 +89,18 @@ def before_after(plain_images, fair_images, panels):
         40 of each are drawn.
     panels : list of tuple
         One per attribute: (name, groups, series, target), as `share_bars` takes them.
+    titles : tuple of str
+        Of the faces above, and of those below.
 
     Returns
     -------
     matplotlib Figure
     """
-    fig = plt.figure(figsize=(15, 8), layout="constrained")
+    fig = Figure(figsize=(15, 8), layout="constrained")
     pictures, bars = fig.subfigures(1, 2, width_ratios=(1.8, 1))
     above, below = pictures.subplots(2, 1)
-    faces(above, plain_images[:40], 10, "Plain sampling")
-    faces(below, fair_images[:40], 10, "Localized, weights fitted")
+    faces(above, plain_images[:40], 10, titles[0])
+    faces(below, fair_images[:40], 10, titles[1])
     heights = [1 + len(groups) for _, groups, _, _ in panels]
     axes = np.atleast_1d(bars.subplots(len(panels), 1, sharex=True, height_ratios=heights))
     for ax, (name, groups, series, target) in zip(axes, panels, strict=True):
@@ -114,13 +128,8 @@ def share_panels(panels, title="", discrepancies=None):
     """
     heights = [1 + len(groups) for _, groups, _, _ in panels]
     heights += [1 + len(discrepancies)] if discrepancies else []
-    figure, axes = plt.subplots(
-        *(len(heights), 1),
-        figsize=(7, 0.45 * sum(heights) + 1),
-        height_ratios=heights,
-        layout="constrained",
-        squeeze=False,
-    )
+    figure = Figure(figsize=(7, 0.45 * sum(heights) + 1), layout="constrained")
+    axes = figure.subplots(len(heights), 1, height_ratios=heights, squeeze=False)
     longest = max(np.max(series[name][1]) for _, _, series, _ in panels for name in series)
     for ax, (name, groups, series, target) in zip(axes[:, 0], panels, strict=False):
         share_bars(ax, groups, series, target, name)
@@ -149,27 +158,46 @@ def _discrepancies(ax, rows):
 def picture(fig, alt, width=900):
     """A figure as a picture with alternative text, closed so that it is shown once.
 
+    Letters that a page's column would make too small to read are enlarged.
+
     Parameters
     ----------
     fig : matplotlib Figure
     alt : str
         What a reader who cannot see the figure should know from it.
+    width : int
+        In pixels, where there is room.
 
     Returns
     -------
     IPython.display.Image
     """
+    enlarge_letters(fig, LEAST_LETTERS * 72 * fig.get_figwidth() / min(width, COLUMN))
     buffer = io.BytesIO()
     fig.savefig(buffer, format="png", dpi=110)
     plt.close(fig)
     return Image(buffer.getvalue(), format="png", width=width, alt=alt)
 
 
+def enlarge_letters(fig, least):
+    """Letters smaller than `least` points are made that large."""
+    for ax in fig.findobj(lambda part: hasattr(part, "xaxis")):
+        for axis in (ax.xaxis, ax.yaxis):
+            for label in axis.get_ticklabels():
+                if label.get_fontsize() < least:
+                    axis.set_tick_params(labelsize=least)
+                    break
+    for text in fig.findobj(Text):
+        if text.get_fontsize() < least:
+            text.set_fontsize(least)
+
+
 class Knobs(ipywidgets.VBox):
-    """A figure with sliders below it: made by `knobs`. A page without a kernel shows its repr."""
+    """A figure with sliders below it: made by `knobs`. Without a kernel, its frames are shown."""
 
     def __init__(self, draw, alt, size, sliders):
         self._draw, self._alt, self._size = draw, alt, size
+        self._settings = sliders
         self.figure = ipywidgets.HTML()
         self.sliders = {
             name: (ipywidgets.IntSlider if isinstance(step, int) else ipywidgets.FloatSlider)(
@@ -187,29 +215,54 @@ class Knobs(ipywidgets.VBox):
             slider.observe(self._turned, "value")
         super().__init__([self.figure, *self.sliders.values()])
         self._turned()
+        self._frames, self._still = self._stills()
 
     def _turned(self, change=None):
         values = {name: slider.value for name, slider in self.sliders.items()}
-        fig, ax = plt.subplots(figsize=self._size, layout="constrained")
         try:
-            self._draw(ax, **values)
+            png = base64.b64encode(picture(self._drawn(values), self._alt).data).decode()
         except Exception as error:  # a widget swallows what its callbacks raise: say it in place
-            plt.close(fig)
             problem = html.escape(f"{type(error).__name__}: {error}")
             self.figure.value = f"<p>For {values} there is no figure. {problem}</p>"
             return
-        png = base64.b64encode(picture(fig, self._alt).data).decode()
         alt = html.escape(f"{self._alt} Here for {values}.")
         self.figure.value = f'<img alt="{alt}" src="data:image/png;base64,{png}">'
+
+    def _drawn(self, values):
+        fig = Figure(figsize=self._size, layout="constrained")
+        self._draw(fig.subplots(), **values)
+        return fig
+
+    def _stills(self):
+        """What a page without a kernel shows: sliders over frames, and a picture of three."""
+        values, pictures = grid(self._settings), []
+        for chosen in tqdm(combinations(values), desc="drawing frames", delay=1, leave=False):
+            canvas = FigureCanvasAgg(self._drawn(chosen))
+            canvas.draw()
+            pictures.append(np.array(canvas.buffer_rgba())[..., :3])
+        default = {name: settings[1] for name, settings in self._settings.items()}
+        width, height = self._size
+        fig = Figure(figsize=(3 * width, height), layout="constrained")
+        for place, ax in enumerate(fig.subplots(1, 3)):
+            chosen = {name: settings[place] for name, settings in self._settings.items()}
+            self._draw(ax, **chosen)
+            words = (f"{name.replace('_', ' ')} {value}" for name, value in chosen.items())
+            ax.set_title(", ".join(words), loc="left")
+        still = picture(fig, self._alt, 1000)
+        return slider_page(pictures, values, default, self._alt), still
+
+    def _repr_mimebundle_(self, include=None, exclude=None, **kwargs):
+        # Lab takes the widget, a book or a viewer the frames, and slides the picture
+        live = super()._repr_mimebundle_(include=include, exclude=exclude, **kwargs)
+        still, words = self._still._repr_mimebundle_()
+        return live | {"text/html": self._frames} | still, words
 
     def __repr__(self):
         return f"(run this cell to turn the knobs: {', '.join(self.sliders)})"
 
 
 def knobs(draw, alt, size=(4.2, 4.0), **sliders):
-    """A figure to turn knobs on, below a still one with every knob at its lowest, default, highest.
-
-    The still figure teaches where no kernel runs, and drawing it tries the extremes.
+    """A figure to turn knobs on. Drawn beforehand for some of their values, it turns everywhere.
 
     Parameters
     ----------
@@ -218,7 +271,7 @@ def knobs(draw, alt, size=(4.2, 4.0), **sliders):
     alt : str
         What a reader who cannot see the figure should know from it.
     size : tuple of float
-        Width and height of one panel, in inches.
+        Width and height, in inches.
     **sliders : tuple
         Name -> (lowest, default, highest, step); whole-numbered when the step is.
 
@@ -229,16 +282,12 @@ def knobs(draw, alt, size=(4.2, 4.0), **sliders):
     Raises
     ------
     ValueError
-        If a slider's default doesn't lie between its ends.
+        If a slider's default doesn't lie between its ends, or there are more than three.
     """
-    for name, (low, default, high, _) in sliders.items():
-        if not low <= default <= high:
-            raise ValueError(f"{name}: the default {default} is not between {low} and {high}")
-    fig, axes = plt.subplots(1, 3, figsize=(3 * size[0], size[1]), layout="constrained")
-    for place, ax in enumerate(axes):
-        values = {name: settings[place] for name, settings in sliders.items()}
-        draw(ax, **values)
-        words = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in values.items())
-        ax.set_title(words, loc="left")
-    display(picture(fig, alt, 1000))
+    for name, (low, default, high, step) in sliders.items():
+        if not low <= default <= high or not 0 < step <= high - low:
+            raise ValueError(
+                f"{name}: found (lowest, default, highest, step) {(low, default, high, step)}; the "
+                "default lies between the ends, and a step fits between them"
+            )
     return Knobs(draw, alt, size, sliders)

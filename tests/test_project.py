@@ -78,7 +78,7 @@ WHO_KNOWS = {
 }
 # Imports run one way, from a later line of this list to an earlier one, or within a line.
 LAYERS = (
-    ("_checks", "_files"),
+    ("_checks", "_files", "_frames"),
     ("models.classifier", "models.mixture", "models.low_frequency", "models.pipeline"),
     ("load", "measure", "localize", "generate", "judge", "show"),
     ("rivals", "models", "datasets"),

@@ -1,19 +1,24 @@
 """Figures: pictures with words, sheets of faces, knobs that turn."""
 
 import base64
+import html
+import json
 import re
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 
-from fairgen_utils import show
+from fairgen_utils import _frames, show
 
 
 def drawing(calls):
     def draw(ax, steps, level):
         calls.append((steps, level))
-        if steps == 7:
-            raise ValueError("seven is <not> drawn")
+        if steps == 8:
+            raise ValueError("eight is <not> drawn")
         ax.plot([0, steps], [0, level])
 
     return draw
@@ -25,28 +30,80 @@ def knobs(calls):
     )
 
 
-def test_knobs_draw_lowest_default_and_highest_before_anybody_turns_them():
+def test_knobs_draw_lowest_default_and_highest_as_one_picture_for_slides():
     calls = []
-    knobs(calls)
-    assert calls[:3] == [(1, 0.0), (3, 0.5), (9, 1.0)]
+    data, words = knobs(calls)._repr_mimebundle_()
+    assert calls[-3:] == [(1, 0.0), (3, 0.5), (9, 1.0)]
+    assert base64.b64decode(data["image/png"]).startswith(b"\x89PNG")
+    assert words["image/png"]["alt"] == "A line that rises."
+
+
+def test_knobs_carry_frames_of_every_combination_for_pages_without_a_kernel():
+    page = knobs([])._repr_mimebundle_()[0]["text/html"]
+    stops = [json.loads(html.unescape(text)) for text in re.findall(r'data-values="(.*?)"', page)]
+    assert stops[0][0] == "1" and stops[0][-1] == "9" and "3" in stops[0]
+    assert stops[1][0] == "0" and stops[1][-1] == "1" and "0.5" in stops[1]
+    frames = json.loads(re.search(r"frames = (\[.*?\])", page)[1])
+    assert len(frames) == len(stops[0]) * len(stops[1]) and len(set(frames)) > len(frames) / 2
+    assert len(page) < 200_000
+    # the one on show before anybody turns anything is the default's
+    shown = frames[stops[0].index("3") * len(stops[1]) + stops[1].index("0.5")]
+    assert f'src="data:image/webp;base64,{shown}"' in page
+
+
+def test_frames_of_noise_still_fit_into_a_notebook():
+    pictures = list(np.random.default_rng(0).integers(0, 255, (21, 240, 420, 3), dtype=np.uint8))
+    values = _frames.grid({"timestep": (0, 600, 990, 10)})
+    page = _frames.slider_page(pictures, values, {"timestep": 600}, "Noise.")
+    assert len(values["timestep"]) == 21 and 600 in values["timestep"]
+    assert len(page) < 400_000
+
+
+def test_words_of_a_slider_cannot_end_its_script():
+    picture = np.zeros((4, 4, 3), np.uint8)
+    page = _frames.slider_page([picture], {"n": [1]}, {"n": 1}, "a </script><b> & \"c\"")
+    assert page.count("</script>") == 1 and page.endswith("</script></div>")
+
+
+@pytest.mark.parametrize("inches", [4.2, 7, 15])
+def test_no_letter_is_smaller_than_eleven_pixels_where_the_page_is_790_wide(inches):
+    fig = Figure(figsize=(inches, 4), layout="constrained")
+    ax = fig.subplots()
+    ax.bar(["a", "b"], [1, 2], label="bars")
+    ax.tick_params(labelsize=5)
+    ax.legend(fontsize="xx-small", title="t", title_fontsize=4)
+    ax.text(0, 1, "note", fontsize=6)
+    show.picture(fig, "Two bars.")
+    pixels = [text.get_fontsize() / 72 * 790 / inches for text in fig.findobj(Text)]
+    assert min(pixels) == pytest.approx(11, abs=0.01) or min(pixels) > 11
+
+
+def test_figures_for_threads_are_none_of_pyplots():
+    panels = [("gender", ["female", "male"], {"plain": (show.PLAIN, [0.3, 0.7], None)}, [0.5, 0.5])]
+    faces = np.zeros((40, 4, 4, 3), np.uint8)
+    before = plt.get_fignums()
+    figures = [show.share_panels(panels), show.before_after(faces, faces, panels)]
+    knobs([])
+    assert plt.get_fignums() == before  # the inline backend would draw and close them
+    assert not [figure for figure in figures if figure.canvas.manager]
 
 
 def test_turning_a_knob_draws_anew_with_words_for_those_who_do_not_see():
     calls = []
     found = knobs(calls)
     before = found.figure.value
-    found.sliders["steps"].value = 8
-    assert calls[-1] == (8, 0.5) and found.figure.value != before
-    assert "A line that rises." in found.figure.value and "8" in found.figure.value
+    found.sliders["steps"].value = 7
+    assert calls[-1] == (7, 0.5) and found.figure.value != before
+    assert "A line that rises." in found.figure.value and "7" in found.figure.value
     png = re.search("base64,([^\"]+)", found.figure.value)[1]
     assert base64.b64decode(png).startswith(b"\x89PNG")
 
 
 def test_a_value_that_cannot_be_drawn_says_so_and_the_next_one_works():
     found = knobs([])
-    found.sliders["steps"].value = 7
-    assert "seven is &lt;not&gt; drawn" in found.figure.value
     found.sliders["steps"].value = 8
+    assert "eight is &lt;not&gt; drawn" in found.figure.value
+    found.sliders["steps"].value = 7
     assert "<img" in found.figure.value
 
 
@@ -55,8 +112,13 @@ def test_knobs_tell_a_page_without_kernel_what_they_are():
 
 
 def test_knobs_refuse_a_default_outside_their_ends():
-    with pytest.raises(ValueError, match="steps: the default 12"):
+    with pytest.raises(ValueError, match="steps: .*default lies between the ends"):
         show.knobs(drawing([]), "", steps=(1, 12, 9, 1))
+
+
+def test_knobs_refuse_more_sliders_than_frames_can_serve():
+    with pytest.raises(ValueError, match="sliders: found 4"):
+        show.knobs(drawing([]), "", **{name: (0, 1, 2, 1) for name in "abcd"})
 
 
 def test_face_sheet_keeps_reading_order():
