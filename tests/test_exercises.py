@@ -1,14 +1,26 @@
 """Checks of a learner's answers: right ones pass, wrong ones hear what is wrong, and no answer."""
 
+import importlib
+import inspect
+import io
+import itertools
+import re
 import subprocess
 import sys
+from contextlib import redirect_stdout
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import strategies  # noqa: F401  (no deadline on a busy machine)
+import torch
 from fairlearn.metrics import equalized_odds_difference
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from scipy import stats
+from scipy.optimize import nnls
 
 from fairgen_utils import course
 
@@ -84,6 +96,19 @@ def inside(points, centres, k):
     return np.linalg.norm(points[:, None] - centres, axis=2) <= reach
 
 
+def promised_fd(rng):
+    rows = rng.multinomial(5, [0.4, 0.2, 0.1, 0.1, 0.1, 0.1], size=32) / 5
+    target = np.full(6, 1 / 6)
+    weights, _ = nnls(np.vstack([rows.T, 1000 * np.ones(32)]), np.append(target, 1000))
+    return np.linalg.norm(rows.T @ weights - target)
+
+
+RESULTS = pd.read_csv(NOTEBOOKS.parent / "data" / "results" / "fairness.csv")
+CALLS = RESULTS.query("world == 'heads'").groupby("method")["calls"].mean()
+TIMES_CHEAPER = CALLS["rejection"] / CALLS["overshoot"]
+JOINT = RESULTS.query("world == 'utkface' and attribute == 'gender,race'")
+FD = JOINT.groupby("method")["fd_corrected"].mean()
+REDUCTION = 1 - FD["localized_pilot"] / FD["plain"]
 CARD = {entry: "One sentence of five words, N = 10." for entry in course.CARD_ENTRIES}
 
 # check, its other arguments, a right answer, and wrong ones with a word of what should be said
@@ -177,7 +202,7 @@ CASES = {
     "push_on": (
         lambda m, c, b: (np.sqrt(b) * m, b * c + (1 - b) * np.eye(2)),
         [
-            (lambda m, c, b: (b * m, b * c + (1 - b) * np.eye(2)), "root"),
+            (lambda m, c, b: (b * m, b * c + (1 - b) * np.eye(2)), "how are values scaled"),
             (lambda m, c, b: (np.sqrt(b) * m, b * c), "new noise"),
             (lambda m, c, b: (np.sqrt(b) * m, c), "covariance is off"),
             (lambda m, c, b: (m, c), "mean is off"),
@@ -203,7 +228,7 @@ CASES = {
             (lambda q, recall, false: q - false, "of what is the rest"),
             (lambda q, recall, false: (q - false) / recall, "but the rest"),
             (lambda q, recall, false: q * recall + (1 - q) * false, "expected to be reported"),
-            (lambda q, recall, false: q, "it gives 0.500"),
+            (lambda q, recall, false: q, "it gives 0.5."),
         ],
     ),
     "faces_to_plan": (
@@ -222,8 +247,8 @@ CASES = {
         gigabytes,
         [
             (lambda shape: 4 * np.prod(shape) / 1e9, "one latent"),
-            (lambda shape: np.prod(shape) ** 2 / 1e9, "four bytes"),
-            (lambda shape: 2 * gigabytes(shape), "not eight"),
+            (lambda shape: np.prod(shape) ** 2 / 1e9, "how many bytes"),
+            (lambda shape: 2 * gigabytes(shape), "fewer bytes"),
             (lambda shape: 1000 * gigabytes(shape), "10^9"),
             (lambda shape: gigabytes(shape[1:]), "channels"),
             (lambda shape: 3.0, "it gives"),
@@ -249,7 +274,15 @@ CASES = {
             (late_shards, "depend"),
         ],
     ),
-    "promised_fd": (lambda rng: 0.001, [(lambda rng: 0.27, "truth"), (lambda rng: 0.1, "less")]),
+    "promised_fd": (
+        promised_fd,
+        [
+            (lambda rng: promised_fd(rng) + 0.27, "truth"),
+            (lambda rng: promised_fd(rng) + 0.1, "less"),
+            (lambda rng: promised_fd(rng) - 0.1, "negative"),
+            (lambda rng: 0.001, "draws nothing"),
+        ],
+    ),
     "keep_probability": (
         lambda made, target: (target / made) / (target / made).max(),
         [
@@ -349,7 +382,7 @@ def test_two_components_diagnoses_each_number(capsys):
     for weight, low, high, word in (
         (0.8, 0.4, 0.9, "second"),
         (0.5, 0.4, 0.9, "65 %"),
-        (0.3, 0.4, 0.9, "55%"),
+        (0.3, 0.4, 0.9, "55.0%"),
         (2, 0.4, 0.9, "between 0 and 1"),
         (0.2, 0, 1, "no component"),
         (0.2, 0.9, 0.4, "one component only"),
@@ -373,14 +406,12 @@ def test_error_of_guess_diagnoses(capsys):
 
 
 def test_times_cheaper_diagnoses(capsys):
-    results = pd.read_csv(NOTEBOOKS.parent / "data" / "results" / "fairness.csv")
-    calls = results[results["world"] == "heads"].groupby("method")["calls"].mean()
-    course.check_times_cheaper(calls["rejection"] / calls["overshoot"])
+    course.check_times_cheaper(TIMES_CHEAPER)
     assert "correct." in capsys.readouterr().out
     for wrong, word in (
-        (calls["overshoot"] / calls["rejection"], "other way round"),
-        (calls["rejection"] / calls["plain"], "plain"),
-        (calls["rejection"] - calls["overshoot"], "difference"),
+        (1 / TIMES_CHEAPER, "other way round"),
+        (CALLS["rejection"] / CALLS["plain"], "plain"),
+        (CALLS["rejection"] - CALLS["overshoot"], "difference"),
         (-1, "quotient"),
     ):
         course.check_times_cheaper(wrong)
@@ -400,7 +431,7 @@ def test_balancing_weights_diagnoses(capsys):
         (lambda groups: np.ones(len(groups)), "alike, so"),
         (lambda groups: even_weights(groups, 0.5), "sum to 10"),
         (lambda groups: np.sqrt(even_weights(groups)), "count ["),
-        (lambda groups: 1 / np.bincount(groups), "one weight for each"),
+        (lambda groups: 1 / np.bincount(groups), "20 numbers"),
     ):
         course.check_balancing_weights(wrong)
         assert word in capsys.readouterr().out
@@ -430,7 +461,7 @@ def test_paired_interval_diagnoses(capsys):
         (lambda b, a: t_interval(b, a, ddof=0), "divides by n"),
         (lambda b, a: t_interval(b, a, root=False), "not of their mean"),
         (unpaired_interval, "independent"),
-        (lambda b, a: t_interval(b, a)[:2], "three numbers"),
+        (lambda b, a: t_interval(b, a)[:2], "3 numbers"),
     ):
         course.check_paired_interval(wrong)
         assert word in capsys.readouterr().out
@@ -459,17 +490,14 @@ def test_equalised_odds_diagnoses(capsys):
 
 
 def test_reduction_diagnoses(capsys):
-    results = pd.read_csv(NOTEBOOKS.parent / "data" / "results" / "fairness.csv")
-    results = results[(results["world"] == "utkface") & (results["attribute"] == "gender,race")]
-    fd = results.groupby("method")["fd_corrected"].mean()
-    plain, left = fd["plain"], fd["localized_pilot"]
-    course.check_reduction(1 - left / plain)
+    plain, left = FD["plain"], FD["localized_pilot"]
+    course.check_reduction(REDUCTION)
     assert "correct." in capsys.readouterr().out
     for wrong, word in (
         (left / plain, "left"),
         (plain - left, "difference"),
         (100 * (1 - left / plain), "per cent"),
-        (1 - fd["uniform"] / plain - 0.3, "isn't it"),
+        (1 - FD["uniform"] / plain - 0.3, "isn't it"),
     ):
         course.check_reduction(wrong)
         assert word in capsys.readouterr().out
@@ -482,6 +510,153 @@ def test_share_of_women_diagnoses(capsys):
     for wrong, word in ((6 / 8, "without weights"), (6 / 12, "all heads"), (1 / 3, "everybody")):
         course.check_share_of_women(wrong, HEADS)
         assert word in capsys.readouterr().out
+
+
+# --- whatever is handed in ------------------------------------------------------------------------
+
+
+class Mute:
+    """Its words can't be had, nor its numbers."""
+
+    def __repr__(self):
+        raise RuntimeError("no words")
+
+    __str__ = __array__ = __float__ = __repr__
+
+
+def raising(*arguments):
+    raise Mute.__new__(type("Mute", (Mute, Exception), {}))
+
+
+TURNS = itertools.cycle((0.5, "no"))
+
+
+def now_and_then(*arguments):
+    """Works when it is tried, and not when the check asks again with other arguments."""
+    return next(TURNS)
+
+
+VALUES = [
+    *(None, ..., True, 0, -1, 1e30, -1e30, 1e308, 10**30, 10**400, np.nan, np.inf, -np.inf, 1j),
+    *("", "0.28", "many", b"1", [], (), (1, 2), (1, 2, 3, 4), [[1], [1, 2]], {}, {1}, object()),
+    *(np.array([]), np.zeros((2, 2)), np.full(3, np.nan), np.array("1"), np.datetime64("now")),
+    *(pd.NA, pd.Series([1.0, 2.0]), pd.DataFrame({"gender": [1]}), Decimal("sNaN"), Mute(), int),
+    *(torch.ones(2, requires_grad=True), CARD | {"limits": 3}, dict.fromkeys(CARD, "")),
+]
+FUNCTIONS = [raising, lambda: 3, *[lambda *arguments, value=value: value for value in VALUES]]
+FUNCTIONS += [now_and_then]
+GIVEN = {"error_of_guess": LATENTS, "share_of_women": HEADS}
+CHECKS = [name for name in course.__all__ if name.startswith("check_")]
+
+
+def said_of(name, *answers):
+    with redirect_stdout(io.StringIO()) as said:
+        getattr(course, name)(*answers)
+    return said.getvalue()
+
+
+@pytest.mark.parametrize("name", CHECKS)
+@given(data=st.data())
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
+@pytest.mark.filterwarnings("ignore")  # what NumPy says of huge numbers
+def test_a_check_survives_whatever_is_handed_in(name, data):
+    wanted = inspect.signature(getattr(course, name)).parameters
+    answers = [data.draw(st.sampled_from(VALUES + FUNCTIONS)) for _ in wanted]
+    said = said_of(name, *answers)
+    assert said and all(line.startswith("Exercise ") for line in said.splitlines())
+    assert "correct" not in said
+
+
+# promised_fd apart: its right answers are all that are small
+@pytest.mark.parametrize("name", [n for n in CASES if callable(CASES[n][0]) and n != "promised_fd"])
+@pytest.mark.parametrize("factor", [0, -1, 1e-300, 1e9, 1e200, np.nan])
+@pytest.mark.filterwarnings("ignore")
+def test_a_check_survives_numbers_of_every_size_in_the_right_shape(name, factor):
+    right = CASES[name][0]
+
+    def scaled(*arguments):
+        result = right(*arguments)
+        pair = isinstance(result, tuple)
+        return tuple(part * factor for part in result) if pair else np.asarray(result) * factor
+
+    assert "correct" not in said_of(f"check_{name}", scaled)
+
+
+@pytest.mark.parametrize("missing", [None, ..., "12", np.nan])
+def test_of_several_numbers_each_is_looked_at_alone(missing):
+    for name, right in (
+        ("check_compression", (12, 6)),
+        ("check_published_fd", (0.5, np.sqrt(0.5))),
+        ("check_two_components", (0.2, 0.4, 0.9)),
+    ):
+        for place in range(len(right)):
+            answers = [missing if i == place else value for i, value in enumerate(right)]
+            verdicts = said_of(name, *answers).splitlines()
+            assert ["correct." in line for line in verdicts] == [a is not missing for a in answers]
+
+
+SECRETS = {name: [answer] for name, (answer, _) in CASES.items() if isinstance(answer, float | int)}
+SECRETS |= {"compression": (12, 6), "published_fd": (0.5, np.sqrt(0.5))}
+SECRETS |= {"two_components": (0.2, 0.4, 0.9), "share_of_women": [2 / 3]}
+SECRETS |= {"reduction": [REDUCTION], "times_cheaper": [TIMES_CHEAPER]}
+
+
+@pytest.mark.parametrize("name", SECRETS)
+@given(value=st.floats(-2, 2) | st.floats(-1e4, 1e4) | st.integers(-10, 10_000))
+@settings(suppress_health_check=list(HealthCheck))
+def test_a_wrong_number_does_not_hear_the_right_one(name, value):
+    answers = [value] * len(SECRETS[name]) + ([GIVEN[name]] if name in GIVEN else [])
+    lines = said_of(f"check_{name}", *answers).splitlines()
+    for line, secret in zip(lines, SECRETS[name], strict=True):
+        words = line.partition(": ")[2]
+        for echo in (f"{value:g}", f"{value:.3g}", f"{value:.3f}"):
+            words = words.replace(echo, "")
+        told = [float(found) for found in re.findall(r"\d+(?:\.\d+)?", words)]
+        assert "correct" in line or not np.isclose(told, secret, rtol=0.005).any(), line
+
+
+def test_a_function_that_works_in_place_does_not_change_what_it_is_asked():
+    def in_place(x, block):
+        x -= block_means(x, block)
+        return x
+
+    def pushed(mean, covariance, b):
+        mean *= np.sqrt(b)
+        covariance *= b
+        covariance += (1 - b) * np.eye(2)
+        return mean, covariance
+
+    assert "correct" in said_of("check_detail_left", in_place)
+    assert "correct" in said_of("check_push_on", pushed)
+
+
+# --- the chapters ---------------------------------------------------------------------------------
+
+
+def test_every_check_of_every_chapter_is_offered_and_used_by_its_notebook():
+    offered = set()
+    for path in sorted((NOTEBOOKS.parent / "fairgen_utils" / "course").glob("chapter_*.py")):
+        module = importlib.import_module(f"fairgen_utils.course.{path.stem}")
+        checks = {
+            name
+            for name, thing in vars(module).items()
+            if name.startswith("check_") and thing.__module__ == module.__name__
+        }
+        (notebook,) = NOTEBOOKS.glob(f"{path.stem[-2:]}_*.ipynb")
+        assert set(re.findall(r"\bcourse\.(check_\w+)", notebook.read_text("utf-8"))) == checks
+        offered |= checks
+    assert offered == set(CHECKS)
+
+
+def test_checks_are_offered_before_anything_heavy_is_read():
+    code = "import sys, fairgen_utils.course; print({'numpy', 'torch'} & set(sys.modules))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "set()\n"
+
+
+def test_a_name_that_is_no_check_is_refused():
+    with pytest.raises(AttributeError, match="check_nothing"):
+        course.check_nothing  # noqa: B018
 
 
 def test_exercises_are_those_of_the_solutions():
