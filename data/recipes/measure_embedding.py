@@ -30,7 +30,8 @@ from fairgen_utils.measure import share_intervals
 from fairgen_utils.models.embedding import SAME_PERSON, FaceEmbedding, distances, same_person
 
 FIT = 4000  # labelled faces to fit the discriminants on, as even over the cells as there are
-GROUP_FACES = 200  # of each group, for the distance to its own reference
+REAL = 6000  # real faces, at most, that are measured like a method's
+GROUP_FACES = 150  # of each group, for the distance to its own reference
 PAIRED = ("guided", "guided_pilot")  # drawn from plain sampling's own seeds
 RECONSTRUCTED = 300  # real faces that are sent through the autoencoder
 PEOPLE = {"test": 928, "valid": 907}  # in the CelebA subset, five photographs of each
@@ -223,15 +224,18 @@ def measure_world(world, maker, embedding, source, methods, seeds, tables, judge
     fairness, groups, pairs = tables
     training = read_faces(source, "train")
     heldout = read_faces(source, "heldout" if world.name == "utkface" else "reference")
+    # photographs lie in the order of age: neighbours are alike, and the first ones are young
+    heldout = taken(heldout, np.random.default_rng(0).permutation(len(heldout)))
+    # one half of the training faces to fit on, the other to be measured like a method's faces
+    half, others = np.array_split(np.random.default_rng(1).permutation(len(training)), 2)
     cells = world.joint(training.labels, world.target)
-    fitted = even_over_cells(cells, FIT, seed=0)
-    others = np.setdiff1d(np.arange(len(training)), fitted)
+    fitted = half[even_over_cells(cells[half], FIT, seed=0)]
     judged = embedding_world(world, taken(training, fitted), heldout, embedding)
     known = {"world": world.name}
     if not fairness.has(**known, method="real"):
         fairness.add(real_rows(judged))
     if not groups.has(**known, method="real"):  # as many real faces: what is left of a distance
-        real = judged.classify(training.images[others])
+        real = judged.classify(training.images[others[:REAL]])
         groups.add(group_rows(judged, real, "real", group_n))
     if not pairs.has(**known, method="real"):
         pairs.add(real_pair_rows(judged, embedding, heldout))
@@ -259,7 +263,9 @@ def measure_world(world, maker, embedding, source, methods, seeds, tables, judge
 def main():
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--worlds", nargs="*", default=["heads", "utkface"])
-    arguments.add_argument("--methods", nargs="*", help="all that there are, when omitted")
+    arguments.add_argument(
+        "--methods", nargs="*", help="all, when omitted; with none named, real faces alone"
+    )
     arguments.add_argument("--n", type=int, default=2000, help="faces of each method and seed")
     arguments.add_argument("--judged", type=int, help="of those, the first ones; all when omitted")
     arguments.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -298,7 +304,7 @@ def main():
             FaceMaker(generator, options.n, options.faces),
             FaceEmbedding(name, options.cache, options.device),
             options.photographs if name == "utkface" else world.folder,
-            [m for m in options.methods or applicable(world) if m in applicable(world)],
+            [m for m in applicable(world) if options.methods is None or m in options.methods],
             options.seeds,
             tables,
             options.judged or options.n,
