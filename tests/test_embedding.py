@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fairgen_utils.datasets import read_heads
-from fairgen_utils.models.embedding import FaceEmbedding, distances, same_person
+from fairgen_utils.models.embedding import FRAMES, FaceEmbedding, distances, same_person
 
 ROOT = Path(__file__).resolve().parent.parent
 WHY = "the extra `judges` is not installed: no weights of the face embedding"
@@ -35,6 +35,23 @@ def test_embeddings_are_those_of_dlib_itself(embedding, heads):
     assert found.shape == (4, 128) and found.dtype == np.float32
     # single precision through 29 convolutions; two of these faces are about .5 apart
     np.testing.assert_allclose(found, np.array(expected), atol=1e-5)
+
+
+def test_the_frame_of_heads_is_the_one_that_dlib_cuts_by_landmarks(heads):
+    dlib = pytest.importorskip("dlib", reason="dlib-bin, of the extra `judges`, is not installed")
+    models = pytest.importorskip("face_recognition_models", reason=WHY)
+    find = dlib.get_frontal_face_detector()
+    mark = dlib.shape_predictor(models.pose_predictor_five_point_model_location())
+    frames = []
+    for image in np.repeat(np.repeat(heads.images[:30], 4, 1), 4, 2):
+        found = find(image)
+        if len(found) == 1:
+            chip = dlib.get_face_chip_details(mark(image, found[0]), 150, 0.25).rect
+            centre = chip.dcenter()
+            frames.append([chip.width() / 256, centre.x / 256, centre.y / 256])
+    assert len(frames) > 20
+    # poses vary: one head's own frame is some .03 from the mean of all, to either side
+    np.testing.assert_allclose(np.mean(frames, 0), FRAMES["heads"], atol=0.05)
 
 
 def test_a_frame_shows_the_square_that_it_names(embedding, heads):
