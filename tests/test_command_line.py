@@ -4,11 +4,9 @@ import hashlib
 import io
 import json
 import os
-import random
 import shutil
 import subprocess
 import sys
-import time
 import zipfile
 from pathlib import Path
 
@@ -16,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from filelock import FileLock
+from kills import HANG, forks, killed_again_and_again, killed_at
 from PIL import Image
 from tiny_world import make_world
 
@@ -34,7 +33,7 @@ def environment():
 
 def run(*arguments):
     command = [sys.executable, "-m", "fairgen_utils", *map(str, arguments)]
-    return subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=HANG)
 
 
 def contents(folder):
@@ -67,50 +66,24 @@ def test_a_dataset_has_its_pictures_labels_and_provenance(unbroken):
         assert (mean > 127.5) == (row.tone == "bright")
 
 
-def begin(folder):
-    """Start a run; return it as soon as its first shards are under way, or it ended."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "fairgen_utils", *GENERATE, "--out", str(folder)],
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    while process.poll() is None and not (folder / "shards").exists():
-        time.sleep(0.001)
-    return process
-
-
+@forks
 def test_runs_killed_at_random_moments_end_as_an_unbroken_one(unbroken, tmp_path):
     """Twenty kills; when a run gets done in between, the next one begins another dataset."""
-    rng, done, killed, midway = random.Random(0), 0, 0, 0
-    # most of a run is Python starting and ending, at a pace that changes with the machine's other
-    # work: so moments are counted from the first files to the last
-    timed = begin(tmp_path / "timed")
-    started = time.perf_counter()
-    while timed.poll() is None and not (tmp_path / "timed" / "provenance.json").exists():
-        time.sleep(0.001)
-    seconds = time.perf_counter() - started
-    assert timed.wait(60) == 0
-    for _ in range(4 * KILLS):  # some finish first
-        folder = tmp_path / f"faces{done}"
-        process = begin(folder)
-        try:
-            process.wait(rng.uniform(0, seconds))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            killed += 1
-            midway += (folder / "shards").exists()
-        done += (folder / "provenance.json").exists()
-        if killed == KILLS:
-            break
-    assert killed == KILLS and midway > KILLS // 3
-    last = tmp_path / f"faces{done}"
-    assert run(*GENERATE, "--out", last).returncode == 0
-    for folder in tmp_path.glob("faces*"):
-        if (folder / "shards").exists():  # killed while tidying up
-            assert run(*GENERATE, "--out", folder).returncode == 0
-        assert contents(folder) == contents(unbroken)
+
+    def work(folder):
+        main([*GENERATE, "--out", str(folder)])
+
+    def folders(number):
+        return tmp_path / f"faces{number}"
+
+    def look(folder):
+        return (folder / "shards").exists()
+
+    midway, last = killed_again_and_again(work, KILLS, folders, 0, look)
+    assert midway > KILLS // 3
+    for number in range(last + 1):
+        assert killed_at(work, folders(number))[0] is False  # some were killed while tidying up
+        assert contents(folders(number)) == contents(unbroken)
 
 
 def test_the_same_command_again_changes_nothing(unbroken):

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from browser import ROOT, open_browser
+from kills import HANG
 from PIL import Image
 
 from fairgen_utils.apps import dashboard
@@ -38,7 +39,7 @@ def page(worlds_root):
 
 def press(page):
     page.generate()
-    page.thread.join(60)
+    page.thread.join(HANG)
     assert not page.thread.is_alive()
 
 
@@ -240,20 +241,21 @@ def address():
     command = [sys.executable, "-m", "voila", str(notebook), "--no-browser", f"--port={port}"]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     server = subprocess.Popen(command, env={**os.environ, "HF_HUB_OFFLINE": "1"}, **quiet)
-    for _ in range(120):
+    for _ in range(2 * HANG):
+        assert server.poll() is None
         with socket.socket() as knock:
             if knock.connect_ex(("127.0.0.1", port)) == 0:
                 break
         time.sleep(0.5)
     yield f"http://127.0.0.1:{port}"
     server.terminate()
-    server.wait(20)
+    server.wait(HANG)
 
 
 def test_in_a_browser_press_wait_read_cancel_and_export(address, tmp_path):
     with open_browser() as browser:
         page = browser.new_page(viewport={"width": 1280, "height": 900})
-        page.set_default_timeout(120_000)
+        page.set_default_timeout(1000 * HANG)
         page.goto(address)
         page.wait_for_selector("text=Ready. Guess first")
         page.click("button:has-text('Generate')")

@@ -3,16 +3,15 @@
 import io
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from kills import HANG, forks, killed_at
 from PIL import Image
 from tiny_world import ATTRIBUTES, make_world
 
@@ -30,7 +29,7 @@ def environment():
 
 def run(*arguments):
     command = [sys.executable, *map(str, arguments)]
-    return subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=HANG)
 
 
 def contents(folder):
@@ -69,20 +68,22 @@ def test_two_processes_make_the_faces_that_one_makes(unbroken, tmp_path):
     assert contents(tmp_path) == contents(unbroken)
 
 
+@forks
 def test_a_killed_run_goes_on_where_it_was(unbroken, tmp_path):
-    command = [sys.executable, *RUN, "--faces", "70", "--out", str(tmp_path)]
-    process = subprocess.Popen(command, env=environment(), stderr=subprocess.DEVNULL)
-    deadline = time.time() + 120
-    while not list(tmp_path.glob("pool_*.npz")) and time.time() < deadline:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    left = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.npz")}
-    assert left and not (tmp_path / "faces.zip").exists()
-    result = run(*RUN, "--faces", 70, "--out", tmp_path)
-    assert result.returncode == 0, result.stderr
-    assert {path: path.stat().st_mtime_ns for path in left} == left  # none made twice
-    assert contents(tmp_path) == contents(unbroken)
+    def work(folder):
+        main([*RUN[2:], "--faces", "70", "--out", str(folder)])
+
+    _, moments = killed_at(work, tmp_path / "whole")
+    assert contents(tmp_path / "whole") == contents(unbroken)
+    for moment in np.linspace(2, moments, 5).astype(int):
+        folder = tmp_path / str(moment)
+        killed, _ = killed_at(work, folder, moment)
+        assert killed
+        left = {path: path.stat().st_mtime_ns for path in folder.glob("*.npz")}
+        assert not killed_at(work, folder)[0]
+        assert {path: path.stat().st_mtime_ns for path in left} == left  # none made twice
+        assert contents(folder) == contents(unbroken)
+    assert left
 
 
 def test_a_lost_shard_is_made_again_and_alone(unbroken, tmp_path):

@@ -5,12 +5,12 @@ names the argument, and must leave nothing behind. Kills of training and of meas
 as an unbroken one. (Those of `generate` are in test_command_line.py.)
 """
 
+import ctypes
 import functools
 import hashlib
 import io
 import itertools
 import json
-import multiprocessing
 import os
 import pickle
 import random
@@ -19,7 +19,6 @@ import shutil
 import signal
 import sys
 import tempfile
-import time
 import traceback
 import warnings
 import zipfile
@@ -33,6 +32,7 @@ import torch
 from diffusers import UNet2DModel
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from kills import FORK, HANG, forks, killed_again_and_again, start
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -977,67 +977,11 @@ def test_three_hundred_bad_inputs_were_tried(request):
 # --- kills ---------------------------------------------------------------------------------------
 
 KILLS = {"classifier": 5, "diffusion": 5, "measurements": 10}
-# a child that has imported everything already; only where the system can do that
-FORK = multiprocessing.get_context("fork") if hasattr(os, "fork") else None
-forks = pytest.mark.skipif(FORK is None, reason="this system has no fork")
 
 
 @pytest.fixture
 def recipes(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "data" / "recipes"))
-
-
-def start(work, *arguments):
-    """A process of its own for `work(*arguments)`, with one thread."""
-
-    def alone():
-        torch.set_num_threads(1)
-        work(*arguments)
-
-    process = FORK.Process(target=alone)
-    process.start()
-    return process
-
-
-def killed_again_and_again(work, kills, folders, seed, look):
-    """Start `work(folder)`, kill it at a random moment, start it again, until it is done.
-
-    Then comes the next folder, until there were `kills` of them. The first is never killed.
-
-    Parameters
-    ----------
-    look : callable
-        ``look(folder)`` checks what a kill has left, and says whether it was in the middle.
-
-    Returns
-    -------
-    midway, last : int
-        How many kills hit work half done, and the last folder's number.
-    """
-    rng, killed, midway = random.Random(seed), 0, 0
-    started = time.perf_counter()
-    whole = start(work, folders(0))
-    whole.join(120)
-    assert whole.exitcode == 0
-    seconds, number = time.perf_counter() - started, 1
-    for _ in range(10 * kills):
-        process = start(work, folders(number))
-        process.join(rng.uniform(0.05, 0.6) * seconds)
-        process.kill()
-        process.join()
-        if process.exitcode == 0:
-            number += 1
-            continue
-        assert process.exitcode == -signal.SIGKILL
-        killed += 1
-        midway += look(folders(number))
-        if killed == kills:
-            break
-    assert killed == kills
-    last = start(work, folders(number))
-    last.join(120)
-    assert last.exitcode == 0
-    return midway, number
 
 
 def train_classifier(folder, faces):
@@ -1170,7 +1114,7 @@ def test_a_kill_in_the_middle_of_a_table_leaves_the_table_of_before(tmp_path, re
         Table(tmp_path / "rows.csv", ["seed"]).add([{"seed": 2, "mean": 0.25}])
 
     process = start(add)
-    process.join(60)
+    process.join(HANG)
     assert process.exitcode == -signal.SIGKILL
     assert (tmp_path / "rows.csv").read_bytes() == before
     table = Table(tmp_path / "rows.csv", ["seed"])
@@ -1206,12 +1150,13 @@ def shelf(worlds_root):
     shutil.rmtree(folder)
 
 
-def as_nobody(call):
-    """How a call ended and what it said, in a process that is not root's."""
+def without_powers(call):
+    """How a call ended and what it said, in a process that may only do what files' modes allow."""
 
     def work(pipe):
-        if os.geteuid() == 0:
-            os.setuid(65534)
+        if os.geteuid() == 0:  # root still, so that a private home can be read, with no capability
+            version, none = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+            assert ctypes.CDLL(None).capset(version, none) == 0
         said, status = io.StringIO(), 0
         with redirect_stderr(said):
             try:
@@ -1224,10 +1169,15 @@ def as_nobody(call):
 
     mine, childs = FORK.Pipe()
     process = start(work, childs)
-    answer = mine.recv() if mine.poll(60) else ("no answer", "")
-    process.kill()
-    process.join()
-    return answer
+    childs.close()  # the child's own is the last one: if it dies without a word, that is heard
+    try:
+        assert mine.poll(HANG), f"not done after {HANG} s"
+        return mine.recv()
+    except EOFError:
+        return "no answer", ""
+    finally:
+        process.kill()
+        process.join()
 
 
 @forks
@@ -1243,7 +1193,7 @@ def test_a_folder_that_cannot_be_written_is_named_and_left_alone(
     monkeypatch.setattr(dashboard, "Studio", lambda: Studio(readable))
     before = listing(shelf)
     line = [files.get(word, word) for word in arguments] + ["--out", str(shelf / folder)]
-    status, said = as_nobody(lambda: run(line))
+    status, said = without_powers(lambda: run(line))
     assert status == 2, (status, said)
     assert str(shelf / folder) in said and "Traceback" not in said
     assert listing(shelf) == before
@@ -1264,6 +1214,6 @@ def test_what_writes_a_file_names_one_that_it_cannot_write(shelf, recipes, world
         "pictures": lambda: shards.merge([], shelf, world.attributes),
     }[what]
     before = listing(shelf)
-    status, _ = as_nobody(write)
+    status, _ = without_powers(write)
     assert "denied" in str(status) and str(shelf) in status
     assert listing(shelf) == before

@@ -95,11 +95,11 @@ def test_same_seed_gives_the_same_interval():
 def test_corrected_bootstrap_takes_less_than_half_a_second():
     labels = np.random.default_rng(0).integers(0, 6, 1000)
     confusion = 0.8 * np.eye(6) + 0.2 / 6
-    start = time.perf_counter()
+    start = time.process_time()  # what others do on the machine doesn't count
     measure.bootstrap_interval(
         labels, lambda s: measure.fairness_discrepancy(measure.correct_shares(s, confusion)), 6
     )
-    assert time.perf_counter() - start < 0.5  # the promise; measured near 0.01 s
+    assert time.process_time() - start < 0.5  # the promise; measured near 0.01 s
 
 
 # Noise floor
