@@ -6,8 +6,10 @@ what is missing on a machine without torch.
 
 import importlib
 
-_ROAD = {
-    "load": ("Predictions", "World", "load_world", "parse_target"),
+_HOME = {
+    "load": ("load_world",),
+    "models.world": ("Predictions", "World", "parse_target"),
+    "models.own_world": ("own_world",),
     "measure": (
         *("shares", "soft_shares", "joint_labels", "marginal_shares"),
         *("fairness_discrepancy", "kl_divergence", "normalized_entropy"),
@@ -15,25 +17,25 @@ _ROAD = {
         *("confusion_rates", "correct_shares", "amplification"),
     ),
     "models.mixture": ("LatentMixture",),
-    "localize": ("component_table", "localized_mixture", "solve_weights"),
-    "generate": (
-        *("encode", "decode", "denoise", "invert", "start_timestep", "timesteps_of"),
-        *("sample_plain", "sample_localized", "generate", "pilot_weights", "Sample"),
+    "localize": (
+        *("localize_mixture", "CellPosterior", "component_table", "solve_weights", "fit_weights"),
     ),
+    "models.diffusion": ("encode", "decode", "denoise"),
+    "generate": ("Sampler", "Sample", "recommended_sampler"),
     "judge": (
         *("audit_fairness", "audit_quality", "audit_groups", "own_group_rate"),
         *("frechet_distance", "kernel_distance", "manifold_scores", "detail"),
     ),
 }
-_HOME = {name: module for module, names in _ROAD.items() for name in names}
-_VERBS = ("load", "measure", "localize", "generate", "judge", "show", "course")
-__all__ = [*_HOME, *_VERBS]
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+_VERBS = ("load", "measure", "localize", "generate", "judge", "show")
+__all__ = [*_MODULE_OF, *_VERBS, "course"]
 
 
 def __getattr__(name):
-    if name in _HOME:
-        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-    if name in _VERBS:
+    if name in _MODULE_OF:
+        return getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    if name in __all__:
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

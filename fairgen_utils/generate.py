@@ -1,334 +1,18 @@
-"""Generate: encode, denoise from any timestep, decode. Thin over a diffusers pipeline.
+"""Generate: one Sampler draws faces, plainly, from a mixture, or guided by one."""
 
-Any unconditional pipeline of a U-Net will do. With an autoencoder (``LDMPipeline``) latents are
-what it makes of images; without one (``DDPMPipeline``) the pixels themselves, in [-1, 1].
-"""
-
-import inspect
+import copy
 import time
 from dataclasses import dataclass
-from numbers import Integral
 
 import numpy as np
-import torch
-from diffusers import DDIMInverseScheduler
 from tqdm import tqdm
 
 from fairgen_utils._checks import check_count, check_numbers, check_target
-from fairgen_utils.load import Predictions
-from fairgen_utils.localize import component_table, solve_weights
-
-
-def start_timestep(pipeline, timestep, num_inference_steps):
-    """The schedule's own timestep nearest to `timestep`, and its position in the schedule.
-
-    Parameters
-    ----------
-    pipeline : diffusers.DiffusionPipeline
-    timestep : int
-        In [0, num_train_timesteps).
-    num_inference_steps : int
-        Steps of the full schedule; a start in the middle runs only the rest of them.
-
-    Returns
-    -------
-    timestep : int
-    index : int
-    """
-    last = pipeline.scheduler.config.num_train_timesteps
-    if not isinstance(timestep, Integral) or not 0 <= timestep < last:
-        raise ValueError(f"timestep: found {timestep!r}; this generator knows 0 to {last - 1}")
-    scheduler = _fresh_scheduler(pipeline, num_inference_steps)
-    distances = (scheduler.timesteps.cpu() - timestep).abs()
-    index = int(distances.argmin())
-    return int(scheduler.timesteps[index]), index
-
-
-def encode(pipeline, images, batch_size=128, progress=True):
-    """Clean latents of images.
-
-    Parameters
-    ----------
-    pipeline : diffusers.DiffusionPipeline
-        Its autoencoder, if any: AutoencoderDC, AutoencoderKL or VQModel.
-    images : ndarray, shape (n, height, width, 3), uint8
-
-    Returns
-    -------
-    ndarray, shape (n, channels, height, width), float32
-    """
-    images = np.asarray(images)
-    if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8 or not len(images):
-        raise ValueError(
-            f"images: found {images.dtype} of shape {images.shape}; give uint8, shape (n, h, w, 3)"
-        )
-    autoencoder = _autoencoder(pipeline)
-    if autoencoder is None:
-        pixels = np.moveaxis(images, -1, 1).astype(np.float32) / 127.5 - 1
-        return check_latents(pipeline, pixels)
-    batches = []
-    for batch in _batches(images, batch_size, "encoding", progress):
-        pixels = torch.as_tensor(batch).permute(0, 3, 1, 2).to(pipeline.device, autoencoder.dtype)
-        with torch.inference_mode():
-            encoded = autoencoder.encode(pixels / 127.5 - 1)
-            # AutoencoderKL gives a distribution; AutoencoderDC and VQModel the latents themselves
-            latents = encoded.latent_dist.mean if hasattr(encoded, "latent_dist") else encoded[0]
-            batches.append(latents.float().cpu().numpy())
-    return np.concatenate(batches) * autoencoder.config.scaling_factor
-
-
-def decode(pipeline, latents, batch_size=32, progress=True):
-    """Images of clean latents: ndarray, shape (n, height, width, 3), uint8."""
-    autoencoder = _autoencoder(pipeline)
-    images = []
-    for batch in _batches(check_latents(pipeline, latents), batch_size, "decoding", progress):
-        pixels = torch.as_tensor(batch)
-        if autoencoder is not None:
-            scaled = pixels.to(pipeline.device, autoencoder.dtype)
-            with torch.inference_mode():
-                pixels = autoencoder.decode(scaled / autoencoder.config.scaling_factor).sample
-        pixels = (pixels.float().clamp(-1, 1) + 1) * 127.5
-        images.append(pixels.round().byte().permute(0, 2, 3, 1).cpu().numpy())
-    return np.concatenate(images)
-
-
-def denoise(
-    pipeline,
-    latents,
-    timestep,
-    num_inference_steps=15,
-    seed=0,
-    batch_size=64,
-    progress=True,
-    until=None,
-    adjust=None,
-):
-    """Take noisy latents from `timestep` down to clean ones with the pipeline's own scheduler.
-
-    Parameters
-    ----------
-    pipeline : diffusers.DiffusionPipeline
-    latents : ndarray, shape (n, channels, height, width), float32
-        At the noise level of `timestep`, which must be one that `start_timestep` returned.
-    timestep : int
-    num_inference_steps : int
-        Steps of the full schedule.
-    seed : int
-        For schedulers that add noise at every step; the shipped solver is deterministic.
-    until : int, optional
-        Stop at this timestep of the schedule, with latents of its noise level. To the end when
-        omitted.
-    adjust : callable, optional
-        ``adjust(clean)`` gives at every step what to put in place of the clean latents that the
-        network predicts, a Tensor of the batch's shape: how guidance steers.
-
-    Returns
-    -------
-    ndarray, shape (n, channels, height, width), float32
-    """
-    latents = check_latents(pipeline, latents)
-    snapped, index = start_timestep(pipeline, timestep, num_inference_steps)
-    if snapped != timestep:
-        raise ValueError(
-            f"timestep: {timestep} is not in the {num_inference_steps}-step schedule; "
-            f"the nearest is {snapped} (start_timestep finds it)"
-        )
-    end = len(timesteps_of(pipeline, num_inference_steps))
-    if until is not None:
-        stop, end = start_timestep(pipeline, until, num_inference_steps)
-        if stop != until or end <= index:
-            raise ValueError(f"until: found {until}; give a later timestep of the same schedule")
-    generator = torch.Generator().manual_seed(seed)
-    clean = []
-    for batch in _batches(latents, batch_size, "denoising", progress):
-        scheduler = _fresh_scheduler(pipeline, num_inference_steps)
-        if hasattr(scheduler, "set_begin_index"):
-            scheduler.set_begin_index(index)
-        takes_generator = "generator" in inspect.signature(scheduler.step).parameters
-        extra = {"generator": generator} if takes_generator else {}
-        batch = torch.as_tensor(batch).to(pipeline.device)
-        with torch.inference_mode():
-            for t in scheduler.timesteps[index:end]:
-                # the network may compute in half precision; the latents it nudges stay in single
-                model_input = scheduler.scale_model_input(batch, t).to(pipeline.unet.dtype)
-                predicted = pipeline.unet(model_input, t).sample.float()
-                if adjust is not None:
-                    predicted = _adjusted(scheduler, predicted, batch, t, adjust)
-                batch = scheduler.step(predicted, t, batch, **extra).prev_sample
-        clean.append(batch.float().cpu().numpy())
-    return np.concatenate(clean)
-
-
-def _adjusted(scheduler, predicted, noisy, t, adjust):
-    """The network's output had it predicted the adjusted clean latents instead."""
-    signal, noise = scheduler.alphas_cumprod[t].sqrt(), (1 - scheduler.alphas_cumprod[t]).sqrt()
-    kind = scheduler.config.prediction_type
-    if kind == "v_prediction":
-        clean = adjust(signal * noisy - noise * predicted)
-    elif kind == "epsilon":
-        clean = adjust((noisy - noise * predicted) / signal)
-    else:
-        clean = adjust(predicted)
-    epsilon = (noisy - signal * clean) / noise
-    return {"v_prediction": signal * epsilon - noise * clean, "epsilon": epsilon}.get(kind, clean)
-
-
-def invert(pipeline, latents, num_inference_steps=15, batch_size=64, progress=True):
-    """Clean latents taken up to pure noise by running DDIM backwards.
-
-    Parameters
-    ----------
-    pipeline : diffusers.DiffusionPipeline
-    latents : ndarray, shape (n, channels, height, width), float32
-
-    Returns
-    -------
-    ndarray, shape (n, channels, height, width), float32
-
-    References
-    ----------
-    Song, Meng, Ermon, "Denoising Diffusion Implicit Models", ICLR 2021, arXiv 2010.02502.
-    """
-    scheduler = DDIMInverseScheduler.from_config(pipeline.scheduler.config)
-    scheduler.set_timesteps(num_inference_steps)
-    noise = []
-    for batch in _batches(check_latents(pipeline, latents), batch_size, "inverting", progress):
-        batch = torch.as_tensor(batch).to(pipeline.device)
-        with torch.inference_mode():
-            for t in scheduler.timesteps:
-                predicted = pipeline.unet(batch.to(pipeline.unet.dtype), t).sample.float()
-                batch = scheduler.step(predicted, t, batch).prev_sample
-        noise.append(batch.float().cpu().numpy())
-    return np.concatenate(noise)
-
-
-def sample_plain(pipeline, n, seed, num_inference_steps=15, batch_size=64, progress=True):
-    """Clean latents of `n` faces sampled as usual: pure noise, the whole schedule.
-
-    Returns
-    -------
-    ndarray, shape (n, channels, height, width), float32
-    """
-    check_count(n, "n")
-    shape = (n, *latent_shape(pipeline))
-    noise = np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
-    first = int(_fresh_scheduler(pipeline, num_inference_steps).timesteps[0])
-    return denoise(pipeline, noise, first, num_inference_steps, seed, batch_size, progress)
-
-
-def sample_localized(
-    pipeline,
-    mixture,
-    n,
-    timestep,
-    seed,
-    weights=None,
-    num_inference_steps=15,
-    batch_size=64,
-    progress=True,
-):
-    """Clean latents of `n` faces that start from a mixture, pushed forward to `timestep`.
-
-    Parameters
-    ----------
-    pipeline : diffusers.DiffusionPipeline
-    mixture : LatentMixture
-        Fitted on clean latents.
-    n : int
-    timestep : int
-        Where denoising starts; the schedule's nearest timestep is taken.
-    seed : int
-    weights : array_like, shape (n_components,), optional
-        Shares of the components; the fitted ones when omitted.
-
-    Returns
-    -------
-    latents : ndarray, shape (n, channels, height, width), float32
-    components : ndarray, shape (n,), int64
-    """
-    check_count(n, "n")
-    timestep, _ = start_timestep(pipeline, timestep, num_inference_steps)
-    alpha_cumprod = float(pipeline.scheduler.alphas_cumprod[timestep])
-    noisy, components = mixture.push_forward(alpha_cumprod).sample(n, seed, weights)
-    clean = denoise(pipeline, noisy, timestep, num_inference_steps, seed, batch_size, progress)
-    return clean, components
-
-
-def timesteps_of(pipeline, num_inference_steps):
-    """The timesteps of the pipeline's schedule, from noisy to clean."""
-    return _fresh_scheduler(pipeline, num_inference_steps).timesteps.tolist()
-
-
-def latent_shape(pipeline):
-    """Shape of one latent: (channels, height, width)."""
-    config = pipeline.unet.config
-    size = config.sample_size
-    return (config.in_channels, *((size, size) if isinstance(size, int) else size))
-
-
-def check_pipeline(pipeline):
-    """Refuse, with the way out, a pipeline that this module cannot drive.
-
-    Raises
-    ------
-    ValueError
-        If there is no unconditional U-Net, if it predicts a variance as well, or if the scheduler
-        does not noise latents as ``sqrt(a) x0 + sqrt(1 - a) noise``, which the mixtures rely on.
-    """
-    unet, scheduler = getattr(pipeline, "unet", None), getattr(pipeline, "scheduler", None)
-    if unet is None or scheduler is None:
-        raise ValueError(
-            f"generator: {type(pipeline).__name__} has no unet or no scheduler; give an "
-            "unconditional pipeline such as LDMPipeline, DDPMPipeline or DDIMPipeline"
-        )
-    config = unet.config
-    asks_for = {"a prompt": "cross_attention_dim", "a class": "num_class_embeds"}
-    for what, key in asks_for.items():
-        if config.get(key):
-            raise ValueError(f"generator: its U-Net asks for {what}; give an unconditional one")
-    if config.out_channels != config.in_channels:
-        raise ValueError(
-            f"generator: its U-Net predicts {config.out_channels} channels from "
-            f"{config.in_channels}; learned variances are not supported"
-        )
-    if not hasattr(scheduler, "alphas_cumprod") or float(scheduler.init_noise_sigma) != 1:
-        raise ValueError(
-            f"generator: {type(scheduler).__name__} keeps latents on a scale of its own; give the "
-            "pipeline another before passing it: pipeline.scheduler = "
-            "DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config)"
-        )
-
-
-def _autoencoder(pipeline):
-    return getattr(pipeline, "vqvae", None) or getattr(pipeline, "vae", None)
-
-
-def _fresh_scheduler(pipeline, num_inference_steps):
-    check_count(num_inference_steps, "num_inference_steps")
-    # a scheduler keeps state between steps: a new one per batch leaves the pipeline's untouched
-    scheduler = type(pipeline.scheduler).from_config(pipeline.scheduler.config)
-    scheduler.set_timesteps(num_inference_steps)
-    return scheduler
-
-
-def check_latents(pipeline, latents):
-    """Latents of this generator as an array; ValueError if they are none."""
-    latents = check_numbers(latents, "latents", np.float32)
-    expected = latent_shape(pipeline)
-    if latents.ndim != 4 or latents.shape[1:] != expected or not len(latents):
-        raise ValueError(f"latents: found shape {latents.shape}; give (n, {expected})")
-    if not np.isfinite(latents).all():
-        raise ValueError("latents: found NaN or infinite values")
-    return latents
-
-
-def _batches(array, batch_size, description, progress):
-    check_count(batch_size, "batch_size")
-    look = {"desc": description, "unit": "face", "delay": 1}
-    with tqdm(total=len(array), disable=not progress, **look) as bar:
-        for start in range(0, len(array), batch_size):
-            yield array[start : start + batch_size]
-            bar.update(len(array[start : start + batch_size]))
+from fairgen_utils.localize import CellPosterior, localize_mixture
+from fairgen_utils.models.diffusion import decode, denoise
+from fairgen_utils.models.guidance import Steering, batch_quotas
+from fairgen_utils.models.pipeline import check_pipeline, latent_shape, start_timestep, timesteps_of
+from fairgen_utils.models.world import Predictions
 
 
 @dataclass
@@ -338,15 +22,17 @@ class Sample:
     Attributes
     ----------
     images : ndarray, shape (n, height, width, 3), uint8
-    predictions : Predictions
+    predictions : Predictions, or None
+        What the world's classifier says of them; None where it was not asked.
     components : ndarray, shape (n,), int64, or None
-        The mixture component each face started from; None for plain sampling.
+        The mixture component each face started from, or the cell it was guided to; None for plain
+        sampling.
     seconds : float
         Wall time of denoising and decoding, without the classifier.
     """
 
     images: np.ndarray
-    predictions: Predictions
+    predictions: Predictions | None
     components: np.ndarray | None
     seconds: float
 
@@ -358,81 +44,285 @@ class Sample:
         return len(self) / self.seconds
 
 
-def generate(world, n, seed, mixture=None, weights=None, timestep=None, progress=True):
-    """Generate faces with a world's recommended settings, and classify them once.
+class Sampler:
+    """A prepared way to draw faces. The same settings and seed give the same faces, everywhere.
+
+    Faces come in batches, and the random numbers of a batch depend on the seed and on its place
+    alone: fifty faces are the first fifty of a thousand. Plain and guided faces of one seed start
+    from the same noise, so they are pairs. (Which cell a guided face gets depends on its batch.)
 
     Parameters
     ----------
     world : World
-    n : int
-    seed : int
-    mixture : LatentMixture or LowFrequencyMixture, optional
-        Start from this mixture at `timestep`. Plain sampling from pure noise when omitted.
-    weights : array_like, shape (n_components,), optional
+    name : str, optional
+        Of the method, for tables and files.
+    start : LatentMixture or LowFrequencyMixture, optional
+        Start from it, noised, at `timestep`; from pure noise when omitted.
     timestep : int, optional
         The world's recommended one when omitted.
+    weights : array_like, optional
+        Shares of the start's components, shape (n_components,), or of the cells that faces are
+        guided to, shape (n_cells,). Fitted shares and even cells when omitted.
+    guide : LatentMixture or LowFrequencyMixture, optional
+        Localized, best with a tied covariance: every step is moved toward one of its cells.
+    strength : float, optional
+        Of guidance. 0 is plain sampling, bit for bit. The world's recommended one when omitted.
+    first_guided_step : int, optional
+        Steps left alone before. The world's recommended number when omitted.
+    assignment : {"nearest", "random"}
+        Which faces of a batch get which cell: as few and as small changes as the quotas allow, or
+        drawn.
+    num_inference_steps : int, optional
+    batch_size : int
+    preparation : float
+        Calls of the U-Net that preparing it took, once.
 
-    Returns
-    -------
-    Sample
+    Attributes
+    ----------
+    nfe : float
+        Number of function evaluations: calls of the U-Net for each face.
     """
-    started = time.perf_counter()
-    steps = world.num_inference_steps
-    if mixture is None:
-        latents, components = sample_plain(world.pipeline, n, seed, steps, progress=progress), None
-    else:
-        timestep = world.timestep if timestep is None else timestep
-        latents, components = sample_localized(
-            world.pipeline, mixture, n, timestep, seed, weights, steps, progress=progress
+
+    def __init__(
+        self,
+        world,
+        *,
+        name=None,
+        start=None,
+        timestep=None,
+        weights=None,
+        guide=None,
+        strength=None,
+        first_guided_step=None,
+        assignment="nearest",
+        num_inference_steps=None,
+        batch_size=64,
+        preparation=0.0,
+    ):
+        check_pipeline(world.pipeline)
+        self.world, self.start, self.guide = world, start, guide
+        self.name = name or ("guided" if guide else "localized" if start else "plain")
+        self.batch_size = check_count(batch_size, "batch_size")
+        self.preparation = preparation
+        steps = num_inference_steps
+        self.steps = world.num_inference_steps if steps is None else check_count(steps, "steps")
+        last = world.pipeline.scheduler.config.num_train_timesteps - 1
+        wanted = last if start is None else world.timestep if timestep is None else timestep
+        self.timestep, index = start_timestep(world.pipeline, wanted, self.steps)
+        self.nfe = float(len(timesteps_of(world.pipeline, self.steps)) - index)
+        self.strength = world.strength if strength is None else strength
+        first = world.first_guided_step if first_guided_step is None else first_guided_step
+        self.first_guided_step = check_count(first, "first_guided_step", least=0)
+        if not 0 <= check_numbers(self.strength, "strength") < np.inf:
+            raise ValueError(f"strength: found {strength!r}; give a number, 0 or more")
+        if assignment not in ("nearest", "random"):
+            raise ValueError(f"assignment: found {assignment!r}; give 'nearest' or 'random'")
+        self.assignment = assignment
+        self.noised = self.posterior = self.weights = None
+        if start is not None:
+            alpha_cumprod = float(world.pipeline.scheduler.alphas_cumprod[self.timestep])
+            self.noised = start.push_forward(alpha_cumprod)  # and factored once, at its first draw
+            self.weights = start.weights_
+        if guide is not None:
+            n_cells = int(guide.cells_.max()) + 1 if weights is None else len(weights)
+            self.posterior = CellPosterior(guide, n_cells, world.pipeline.device)
+            self.weights = np.full(n_cells, 1 / n_cells)
+        if weights is not None:
+            self.weights = self._checked(weights)
+
+    def _checked(self, weights):
+        if self.weights is None:
+            raise ValueError("weights: plain sampling has none; give start= or guide= as well")
+        weights = check_target(weights, len(self.weights), "weights")
+        if self.guide is not None:
+            absent = set(np.flatnonzero(weights)) - set(self.guide.cells_.tolist())
+            if absent:
+                raise ValueError(
+                    f"weights: no face of cells {sorted(absent)} in the latents the mixture was "
+                    "fitted on, so nothing leads there; leave them out or add such faces"
+                )
+        return weights
+
+    def with_weights(self, weights, preparation=None):
+        """The same way to draw faces, at other shares of components or cells."""
+        other = copy.copy(self)
+        other.weights = self._checked(weights)
+        other.preparation = self.preparation if preparation is None else preparation
+        return other
+
+    @property
+    def is_steered(self):
+        """Whether faces are led to cells, by quotas."""
+        return self.guide is not None and self.strength > 0
+
+    @property
+    def settings(self):
+        """Everything beside world and seed that the faces depend on, as JSON can hold it."""
+        found = {"method": self.name, "num_inference_steps": self.steps}
+        found |= {"batch_size": self.batch_size, "timestep": self.timestep}
+        if self.weights is not None:
+            found["weights"] = np.round(self.weights, 9).tolist()
+        if self.guide is not None:
+            found |= {"strength": float(self.strength), "assignment": self.assignment}
+            found["first_guided_step"] = self.first_guided_step
+        return found
+
+    def draw(self, n, seed, progress=True, on_batch=None, classify=True, first_batch=0):
+        """Faces of a seed.
+
+        Parameters
+        ----------
+        n : int
+        seed : int
+        progress : bool
+            Show a bar that moves with every batch.
+        on_batch : callable, optional
+            ``on_batch(done, n)`` after every batch; what it raises ends the draw.
+        classify : bool
+            Ask the world's classifier.
+        first_batch : int
+            Leave out the batches before: how processes share a run.
+
+        Returns
+        -------
+        Sample
+        """
+        check_count(n, "n")
+        images, said, components, seconds = [], [], [], 0.0
+        look = {"desc": self.name, "unit": "face", "disable": not progress, "delay": 1}
+        with tqdm(total=n, **look) as bar:
+            started = time.perf_counter()
+            for latents, groups in self._batches(n, seed, first_batch):
+                images.append(decode(self.world.pipeline, latents, progress=False))
+                components.append(groups)
+                seconds += time.perf_counter() - started
+                if classify:
+                    said.append(self.world.classify(images[-1]))
+                bar.update(len(latents))
+                if on_batch is not None:
+                    on_batch(bar.n, n)
+                started = time.perf_counter()
+        known = components[0] is not None
+        return Sample(
+            np.concatenate(images),
+            Predictions.joined(said) if classify else None,
+            np.concatenate(components) if known else None,
+            seconds,
         )
-    images = decode(world.pipeline, latents, progress=progress)
-    seconds = time.perf_counter() - started
-    return Sample(images, world.classify(images), components, seconds)
+
+    def latents(self, n, seed, progress=True):
+        """Clean latents of a seed's faces, (n, channels, height, width), and their components."""
+        check_count(n, "n")
+        parts = []
+        look = {"desc": self.name, "unit": "face", "disable": not progress, "delay": 1}
+        with tqdm(total=n, **look) as bar:
+            for latents, groups in self._batches(n, seed):
+                parts.append((latents, groups))
+                bar.update(len(latents))
+        latents, groups = zip(*parts, strict=True)
+        return np.concatenate(latents), None if groups[0] is None else np.concatenate(groups)
+
+    def same_face(self, seed, index=0, cells=None):
+        """One face of a seed, guided to every cell: the same noise, the other groups.
+
+        An edit of one picture by what the mixture knows of groups; not what a person would look
+        like who had been born into another one.
+
+        Parameters
+        ----------
+        seed, index : int
+            The face is the `index`-th that `draw` gives for this seed.
+        cells : sequence of int, optional
+            All of them when omitted.
+
+        Returns
+        -------
+        Sample
+            A face for each cell, `components` naming it.
+        """
+        if self.guide is None:
+            raise ValueError("guide: this sampler has none; give guide= to move faces to cells")
+        check_count(index, "index", least=0)
+        cells = np.arange(len(self.weights)) if cells is None else np.asarray(cells)
+        batch, place = divmod(index, self.batch_size)
+        noise = self._noise(place + 1, (seed, batch))[[place] * len(cells)]
+        started = time.perf_counter()
+        parts = range(0, len(cells), self.batch_size)
+        latents = np.concatenate(
+            [
+                self._denoise(noise[part], (seed, batch), self._steering(cells=cells[part]))
+                for part in (slice(start, start + self.batch_size) for start in parts)
+            ]
+        )
+        images = decode(self.world.pipeline, latents, progress=False)
+        seconds = time.perf_counter() - started
+        return Sample(images, self.world.classify(images), cells, seconds)
+
+    def _batches(self, n, seed, first_batch=0):
+        check_count(seed, "seed", least=0)
+        n += first_batch * self.batch_size
+        starts = range(0, n, self.batch_size)
+        sizes = [min(self.batch_size, n - start) for start in starts]
+        steered = self.is_steered
+        quotas = batch_quotas(self.weights, sizes, seed) if steered else [None] * len(sizes)
+        for batch, (size, quota) in enumerate(zip(sizes, quotas, strict=True)):
+            if batch >= first_batch:
+                yield self._batch(size, (seed, batch), quota)
+
+    def _batch(self, n, key, quota):
+        """Clean latents of one batch, and their components or cells: what rivals do in their way.
+
+        Parameters
+        ----------
+        n : int
+        key : tuple (seed, batch)
+            For every random number of the batch.
+        quota : ndarray of int, shape (n_cells,), or None
+        """
+        if self.start is None:
+            noisy, components = self._noise(n, key), None
+        else:
+            noisy, components = self.noised.sample(n, key, self.weights if quota is None else None)
+        if quota is None:
+            return self._denoise(noisy, key), components
+        cells = None
+        if self.assignment == "random":
+            cells = np.repeat(np.arange(len(quota)), quota)
+            cells = np.random.default_rng((*key, 1)).permutation(cells)
+        steering = self._steering(cells, quota)
+        return self._denoise(noisy, key, steering), steering.cells
+
+    def _noise(self, n, key):
+        shape = (n, *latent_shape(self.world.pipeline))
+        return np.random.default_rng(key).standard_normal(shape, dtype=np.float32)
+
+    def _steering(self, cells=None, quota=None):
+        return Steering(self.posterior, self.strength, self.first_guided_step, cells, quota)
+
+    def _denoise(self, noisy, key, adjust=None, timestep=None, until=None):
+        seed = int(np.random.SeedSequence(key).generate_state(1)[0])  # of a stochastic scheduler
+        timestep = self.timestep if timestep is None else timestep
+        settings = {"batch_size": self.batch_size, "progress": False}
+        settings |= {"adjust": adjust, "until": until}
+        return denoise(self.world.pipeline, noisy, timestep, self.steps, seed, **settings)
 
 
-def pilot_weights(
-    world, mixture, attribute, target, per_component, seed, timestep=None, progress=True
-):
-    """Component weights solved on a pilot of generated faces, whose shares really hold.
-
-    Denoising pulls faces back toward the majority, so a table counted on training latents
-    promises too much. Here every component makes `per_component` faces at the timestep that will
-    be used, the classifier labels them, and the weights are solved on *that* table.
+def recommended_sampler(world, attribute=None, target=None):
+    """Plain sampling, guided by a tied mixture of the world's attributes: what the course advises.
 
     Parameters
     ----------
     world : World
-    mixture : LatentMixture
-    attribute : str, or list of str
-        Several goals at once are a list: ``["gender,race", "age"]`` wants gender and race even
-        jointly, and age, whoever has it.
-    target : array_like, shape (n_groups,), or list of them
-    per_component : int
-    seed : int
-    timestep : int, optional
+    attribute : str or tuple of str, optional
+        The world's own target when omitted.
+    target : array_like, shape (n_groups,), optional
+        Even when omitted.
 
     Returns
     -------
-    weights : ndarray, shape (n_components,)
-    table : ndarray, shape (n_components, n_groups), or list of them
-        Counts of the pilot.
-    pilot : Sample
-        Never judge a method on these faces: its weights were fitted to them.
+    Sampler
     """
-    goals = [attribute] if isinstance(attribute, str) else attribute
-    targets = [target] if isinstance(attribute, str) else target
-    for goal, wanted in zip(goals, targets, strict=True):  # before minutes of work
-        check_target(wanted, len(world.groups(goal)))
-    k = len(mixture.weights_)
-    n = k * check_count(per_component, "per_component")
-    pilot = generate(world, n, seed, mixture, np.full(k, 1 / k), timestep, progress)
-    tables = [
-        component_table(
-            pilot.components, world.joint(pilot.predictions.labels, a), k, len(world.groups(a))
-        )
-        for a in goals
-    ]
-    confusions = [world.confusion(a) for a in goals]
-    if isinstance(attribute, str):
-        return solve_weights(tables[0], target, confusions[0]), tables[0], pilot
-    return solve_weights(tables, list(target), confusions), tables, pilot
+    attribute = world.names(world.target if attribute is None else attribute)
+    target = check_target(target, len(world.groups(attribute)))
+    guide = localize_mixture(world, attribute, covariance_type="tied")
+    return Sampler(world, guide=guide, weights=target)

@@ -1,106 +1,44 @@
 """Load: a world is faces, labels, a generator and a classifier that belong together."""
 
 import hashlib
-import itertools
 import json
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from diffusers import DiffusionPipeline
-from diffusers.utils import logging
 from tqdm import tqdm
 
+from fairgen_utils._checks import check_images
 from fairgen_utils.judge import moments
-from fairgen_utils.measure import confusion_rates, joint_labels
 from fairgen_utils.models.classifier import FaceClassifier
+from fairgen_utils.models.pipeline import check_device, quiet_diffusers
+from fairgen_utils.models.world import IMAGE_SIZE, Predictions, World
 
 # what world.json must tell
 WRITTEN = {
-    *("attributes", "cell_attributes", "train_counts", "target", "timestep"),
-    *("num_inference_steps", "overshoot", "sha256"),
+    *("attributes", "cell_attributes", "train_counts", "target", "timestep", "strength"),
+    *("first_guided_step", "num_inference_steps", "extrapolation", "sha256"),
 }
 
 
 @dataclass
-class Predictions:
-    """What the classifier says of faces.
+class ShippedWorld(World):
+    """A world from the repository's data/. Made by `load_world`.
 
-    Attributes
-    ----------
-    labels : dict of str to ndarray, shape (n,), int64
-        Most probable group of each attribute.
-    probabilities : dict of str to ndarray, shape (n, n_groups), float32
-    features : ndarray, shape (n, 128), float32
-        The classifier's penultimate layer.
-    """
-
-    labels: dict
-    probabilities: dict
-    features: np.ndarray
-
-
-@dataclass
-class World:
-    """Faces, labels, generator and classifier that belong together. Made by `load_world`.
-
-    Attributes
-    ----------
-    name : str
+    Attributes beside those of `World`
+    ----------------------------------
     folder : Path
-    attributes : dict of str to tuple of str
-        Every attribute the classifier reads, with its groups.
-    cell_attributes : tuple of str
-        The attributes whose combinations are the cells of `train_counts`.
     train_counts : ndarray of int, one axis per cell attribute
         How many training faces each combination of groups has.
-    pipeline : diffusers.LDMPipeline
-    classifier : FaceClassifier
-    target : str
-        The attributes that are evened out jointly unless others are asked for.
-    timestep : int
-        Recommended start for localized sampling.
-    num_inference_steps : int
-        Recommended length of the full schedule.
-    overshoot : float
-        Recommended factor of `LatentMixture.overshoot`.
     reference_file : str
         What the classifier says of the held-out faces, in the world's folder.
     """
 
-    name: str
-    folder: Path
-    attributes: dict
-    cell_attributes: tuple
-    train_counts: np.ndarray
-    pipeline: object
-    classifier: FaceClassifier
-    target: str
-    timestep: int
-    num_inference_steps: int
-    overshoot: float
+    folder: Path | None = None
+    train_counts: np.ndarray | None = None
     reference_file: str = "reference.npz"
-
-    def groups(self, attribute):
-        """Group names of an attribute, or of several jointly ("gender,ancestry")."""
-        names = [self.attributes[name] for name in self.names(attribute)]
-        return [" ".join(combination) for combination in itertools.product(*names)]
-
-    def joint(self, labels, attribute):
-        """Labels of one attribute, or of several as one: shape (n,), int64.
-
-        Parameters
-        ----------
-        labels : dict of str to ndarray
-            As `Predictions.labels` and `Faces.labels` hold them.
-        attribute : str
-            ``"gender"``, or several joined by commas: ``"gender,ancestry"``.
-        """
-        names = self.names(attribute)
-        sizes = [len(self.attributes[name]) for name in names]
-        return joint_labels([labels[name] for name in names], sizes)
 
     def training_shares(self, attribute):
         """Shares of the groups among the faces the generator was trained on."""
@@ -127,12 +65,7 @@ class World:
         -------
         Predictions
         """
-        images = np.asarray(images)
-        if images.dtype != np.uint8 or images.shape[1:] != (64, 64, 3) or not len(images):
-            raise ValueError(
-                f"images: found {images.dtype} of shape {images.shape}; "
-                "give uint8, shape (n, 64, 64, 3)"
-            )
+        images = check_images(images, IMAGE_SIZE)
         features, probabilities = [], {name: [] for name in self.attributes}
         parts = range(0, len(images), batch_size)
         for start in tqdm(parts, desc="classifying", disable=not progress, leave=False):
@@ -146,14 +79,6 @@ class World:
         probabilities = {name: np.concatenate(parts) for name, parts in probabilities.items()}
         labels = {name: values.argmax(1) for name, values in probabilities.items()}
         return Predictions(labels, probabilities, np.concatenate(features))
-
-    def confusion(self, attribute):
-        """P(predicted | true) on held-out faces: shape (n_groups, n_groups), rows sum to one."""
-        return confusion_rates(*self.heldout(attribute), len(self.groups(attribute)))
-
-    def heldout(self, attribute):
-        """True and predicted groups of the held-out faces: two arrays of shape (n,)."""
-        return tuple(self.joint(labels, attribute) for labels in self._true_and_predicted())
 
     def second_judge(self):
         """The same world under a second classifier, of another depth, which no method ever sees.
@@ -206,6 +131,7 @@ class World:
         list of tuple (mean, covariance)
         """
         stored = self._load(self.reference_file)
+        (attribute,) = self.names(attribute)
         groups = len(self.groups(attribute))
         if "features" in stored:
             labels = self._by_attribute(stored["labels"])[attribute]
@@ -236,17 +162,6 @@ class World:
     def _by_attribute(self, columns):
         return dict(zip(self.attributes, columns.T.astype(np.int64), strict=True))
 
-    def names(self, attribute):
-        """The single attributes that ``"gender,ancestry"`` asks for, checked."""
-        names = [name.strip() for name in attribute.split(",")]
-        unknown = [name for name in names if name not in self.attributes]
-        if unknown or len(set(names)) < len(names):
-            raise ValueError(
-                f"attribute: found {attribute!r}; {self.name} has {', '.join(self.attributes)}, "
-                "singly or several different ones joined by commas"
-            )
-        return names
-
     def _load(self, file):
         with np.load(self.folder / file) as stored:
             return dict(stored)
@@ -267,7 +182,7 @@ def load_world(name, root=None, device="cpu", dtype=torch.float32):
 
     Returns
     -------
-    World
+    ShippedWorld
 
     Raises
     ------
@@ -302,7 +217,7 @@ def load_world(name, root=None, device="cpu", dtype=torch.float32):
     for network in (pipeline.unet, pipeline.vqvae):
         network.to(memory_format=torch.channels_last)  # a few per cent faster on a CPU
     pipeline.set_progress_bar_config(leave=False)
-    return World(
+    return ShippedWorld(
         name=name,
         folder=folder,
         attributes={key: tuple(groups) for key, groups in world["attributes"].items()},
@@ -310,41 +225,14 @@ def load_world(name, root=None, device="cpu", dtype=torch.float32):
         train_counts=np.array(world["train_counts"]),
         pipeline=pipeline,
         classifier=classifier,
-        target=world["target"],
+        target=tuple(world["target"].split(",")),
         timestep=world["timestep"],
         num_inference_steps=world["num_inference_steps"],
-        overshoot=world["overshoot"],
+        extrapolation=world["extrapolation"],
+        strength=world["strength"],
+        first_guided_step=world["first_guided_step"],
+        checksums=world["sha256"],
     )
-
-
-def best_device():
-    """The fastest device that is there: ``"cuda"``, a Mac's ``"mps"``, or ``"cpu"``."""
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
-
-
-def check_device(device):
-    """The device, if this machine has it; ValueError otherwise."""
-    try:
-        return torch.empty(0, device=device).device
-    except (RuntimeError, AssertionError, TypeError) as error:  # torch was built without it
-        found = str(error).splitlines()[0]
-        raise ValueError(f"device: {device!r} is not to be had here ({found})") from None
-
-
-@contextmanager
-def quiet_diffusers():
-    """Load without remarks that help nobody here."""
-    # LDMPipeline announces that it expected a VQModel, and a bar that lasts a tenth of a second
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        logging.enable_progress_bar()
 
 
 def _from_safetensors(kind, folder):

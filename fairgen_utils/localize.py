@@ -1,16 +1,189 @@
-"""Localize: Gaussian mixtures in the noisy latent space. Latents in, latents out."""
-
+"""Localize: attributes in latent space; what a mixture says of a face, and what it should weigh."""
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from scipy.optimize import nnls
 
 from fairgen_utils._checks import (
+    check_count,
     check_labels,
     check_numbers,
     check_shares,
     check_target,
 )
 from fairgen_utils.models.low_frequency import mixture_for
+
+
+def localize_mixture(world, attribute, n_components=1, covariance_type="full"):
+    """An attribute-localized mixture of a world's latents, its components known by cell.
+
+    Parameters
+    ----------
+    world : World
+    attribute : str or tuple of str
+        ``"gender"``, or several jointly: ``("gender", "ancestry")``.
+    n_components : int
+        Gaussians for each group that occurs.
+    covariance_type : {"full", "tied"}
+        A covariance for each Gaussian, or one pooled within all of them, as guidance wants it.
+
+    Returns
+    -------
+    LatentMixture, or LowFrequencyMixture where latents are too large for a covariance
+    """
+    latents, labels = world.latents()
+    mixture = mixture_for(latents.shape[1:], n_components, covariance_type)
+    return mixture.fit(latents, world.joint(labels, attribute))
+
+
+class CellPosterior:
+    """What a localized mixture knows of a noisy latent, in closed form at every noise level.
+
+    Noise turns a component N(m, S) into N(sqrt(a) m, a S + (1 - a) I), with ``a`` for
+    ``alphas_cumprod[t]``. So Bayes' rule gives p(cell | x_t), and the Gaussian's conditional mean
+    E[x_0 | x_t, cell]. One eigendecomposition of each covariance serves every noise level.
+
+    Parameters
+    ----------
+    mixture : LatentMixture or LowFrequencyMixture
+        Localized, fitted on clean latents. With a tied covariance a step costs two products of
+        matrices for all cells together, and log p(cell | x_t) is linear in the latents.
+    n_cells : int, optional
+        Cells in all; one without a component has probability zero. Default: the highest and one.
+    device, dtype
+        Of the computation.
+
+    References
+    ----------
+    Bishop, "Pattern Recognition and Machine Learning", 2006, section 2.3.3, for the conditional
+    mean. Tweedie's formula turns it into the score: (1 - a) grad log p(x_t) = sqrt(a) E[x_0 | x_t]
+    - x_t (Efron, JASA 2011).
+    """
+
+    def __init__(self, mixture, n_cells=None, device="cpu", dtype=torch.float32):
+        # where latents are large, the mixture knows their low frequencies alone
+        full = getattr(mixture, "mixture_", mixture)
+        self.block = getattr(mixture, "block", 1)
+        self.cells = torch.as_tensor(full.cells_, device=device)
+        self.n_cells = int(full.cells_.max()) + 1 if n_cells is None else n_cells
+        like = {"device": device, "dtype": dtype}
+        values, vectors = np.linalg.eigh(full.covariances_)
+        self.variances = torch.as_tensor(values, **like)  # (1 or k, d)
+        self.axes = torch.as_tensor(vectors, **like)  # (1 or k, d, d)
+        means = torch.as_tensor(full.means_, **like)
+        self.means = torch.einsum("kd,kde->ke", means, self.axes.expand(len(means), -1, -1))
+        self.log_weights = torch.as_tensor(np.log(full.weights_), **like)
+
+    def log_proba(self, noisy, alpha_cumprod):
+        """log p(cell | x_t): Tensor, shape (n, n_cells).
+
+        Parameters
+        ----------
+        noisy : Tensor, shape (n, *latent_shape)
+        alpha_cumprod : float, in (0, 1]
+        """
+        joint = self._components(noisy, alpha_cumprod)[0]
+        cells = torch.full((len(joint), self.n_cells), -torch.inf).to(joint)
+        for cell in self.cells.unique().tolist():
+            cells[:, cell] = joint[:, self.cells == cell].logsumexp(1)
+        return cells.log_softmax(1)
+
+    def toward(self, noisy, alpha_cumprod, cells):
+        """E[x_0 | x_t, cell] - E[x_0 | x_t]: how far a face is, in clean latents, from its cell.
+
+        The same as (1 - a)/sqrt(a) times the gradient of log p(cell | x_t): classifier guidance,
+        whose classifier is the mixture. It fades by itself once the mixture is sure of the cell.
+
+        Parameters
+        ----------
+        noisy : Tensor, shape (n, *latent_shape)
+        alpha_cumprod : float, in (0, 1]
+        cells : Tensor of int, shape (n,)
+            The cell wanted for each, one that has a component.
+
+        Returns
+        -------
+        Tensor, shape (n, *latent_shape)
+        """
+        joint, scores = self._components(noisy, alpha_cumprod)
+        of_cell = self.cells[None, :] == cells[:, None].to(self.cells.device)
+        own = joint.masked_fill(~of_cell, -torch.inf).softmax(1)
+        change = own - joint.softmax(1)  # (n, k): the components to come from, and to leave
+        if len(self.axes) == 1:
+            step = torch.einsum("nk,nkd->nd", change, scores) @ self.axes[0].T
+        else:
+            step = torch.einsum("nk,nkd,ked->ne", change, scores, self.axes)
+        step = (1 - alpha_cumprod) / alpha_cumprod**0.5 * step
+        return self._spread(step, noisy)
+
+    def _components(self, noisy, a):
+        """Log-joint of every component, (n, k), and the scores on its own axes, (n, k, d)."""
+        flat = self._coarse(noisy).flatten(1).to(self.means.dtype)
+        if len(self.axes) == 1:
+            on_axes = (flat @ self.axes[0])[:, None]
+        else:
+            on_axes = torch.einsum("nd,kde->nke", flat, self.axes)
+        variances = a * self.variances + 1 - a
+        away = on_axes - a**0.5 * self.means
+        scores = -away / variances
+        joint = self.log_weights + 0.5 * (away * scores).sum(-1) - 0.5 * variances.log().sum(-1)
+        return joint, scores
+
+    def _coarse(self, latents):
+        """Block means scaled to an orthonormal basis: what the mixture of large latents knows."""
+        return latents if self.block == 1 else F.avg_pool2d(latents, self.block) * self.block
+
+    def _spread(self, step, noisy):
+        if self.block == 1:
+            return step.reshape(noisy.shape)
+        n, channels, height, width = noisy.shape
+        coarse = step.reshape(n, channels, height // self.block, width // self.block)
+        return F.interpolate(coarse, scale_factor=self.block, mode="nearest") / self.block
+
+
+def fit_weights(sampler, attribute, target, per_component, seed, progress=True):
+    """Weights solved on a pilot of the sampler's own faces, whose shares really hold.
+
+    Denoising pulls faces back toward the majority, so a table counted on training latents
+    promises too much. Here every component (or cell that is guided to) makes `per_component`
+    faces, the classifier labels them, and the weights are solved on *that* table.
+
+    Parameters
+    ----------
+    sampler : Sampler
+        That starts from a mixture, or is guided by one.
+    attribute : str or tuple of str, or list of them
+        Several goals at once are a list: ``[("gender", "race"), "age"]`` wants gender and race
+        even jointly, and age, whoever has it.
+    target : array_like, shape (n_groups,), or list of them
+    per_component : int
+    seed : int
+
+    Returns
+    -------
+    weights : ndarray, shape (n_components,)
+        For `Sampler.with_weights`.
+    table : ndarray, shape (n_components, n_groups), or list of them
+        Counts of the pilot.
+    pilot : Sample
+        Never judge a method on these faces: its weights were fitted to them.
+    """
+    world, several = sampler.world, isinstance(attribute, list)
+    goals, targets = (attribute, target) if several else ([attribute], [target])
+    for goal, wanted in zip(goals, targets, strict=True):  # before minutes of work
+        check_target(wanted, len(world.groups(goal)))
+    k = len(sampler.weights)
+    n = k * check_count(per_component, "per_component")
+    pilot = sampler.with_weights(np.full(k, 1 / k)).draw(n, seed, progress=progress)
+    tables = []
+    for goal in goals:
+        labels = world.joint(pilot.predictions.labels, goal)
+        tables.append(component_table(pilot.components, labels, k, len(world.groups(goal))))
+    confusions = [world.confusion(goal) for goal in goals]
+    if several:
+        return solve_weights(tables, list(targets), confusions), tables, pilot
+    return solve_weights(tables[0], target, confusions[0]), tables[0], pilot
 
 
 def component_table(components, labels, n_components, n_groups):
@@ -79,10 +252,17 @@ def solve_weights(table, target, confusion=None):
         If the table is negative, not finite or empty, the target is no distribution over its
         groups, or the confusion matrix no such distribution for each of them.
     """
-    several = isinstance(table, list) and table and np.ndim(table[0]) == 2
-    goals = (table, target, confusion) if several else ([table], [target], [confusion])
-    tables, targets, confusions = goals
-    confusions = confusions or [None] * len(tables)
+    several = isinstance(table, (list, tuple)) and len(table) > 0 and np.ndim(table[0]) == 2
+    tables, targets, confusions = (
+        (list(table), list(target), [None] * len(table) if confusion is None else list(confusion))
+        if several
+        else ([table], [target], [confusion])
+    )
+    if not len(tables) == len(targets) == len(confusions):
+        raise ValueError(
+            f"table: found {len(tables)} tables, {len(targets)} targets and {len(confusions)} "
+            "confusion matrices; give one of each for every goal"
+        )
     parts = [_goal(*goal) for goal in zip(tables, targets, confusions, strict=True)]
     used = parts[0][0]
     if any(not np.array_equal(part[0], used) for part in parts):
@@ -118,10 +298,3 @@ def _goal(table, target, confusion):
     # one imagined face per group keeps three lucky faces from counting as certainty
     smoothed = (table[used] + 1) / (counts + n_groups)[:, None]
     return used, rows, target, (1 - (smoothed**2).sum(1)) / counts
-
-
-def localized_mixture(world, attribute, n_components=1):
-    """An attribute-localized mixture: `n_components` Gaussians for each group that occurs."""
-    latents, labels = world.latents()
-    mixture = mixture_for(latents.shape[1:], n_components)
-    return mixture.fit(latents, world.joint(labels, attribute))

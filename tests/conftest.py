@@ -114,7 +114,9 @@ def worlds_root(tmp_path_factory):
         "target": "gender,ancestry",
         "timestep": 500,
         "num_inference_steps": 5,
-        "overshoot": 0.5,
+        "extrapolation": 0.5,
+        "strength": 4.0,
+        "first_guided_step": 1,
         "sha256": {
             path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
             for path in files

@@ -1,11 +1,10 @@
 """Localize where latents are too large for a covariance: mixtures of their low frequencies."""
 
 import numpy as np
-from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from fairgen_utils._checks import check_count, check_numbers
-from fairgen_utils.models.mixture import LatentMixture
+from fairgen_utils.models.mixture import LatentMixture, MixtureBase
 
 MOST_FEATURES = 1024  # a full covariance of as many is what the course's own worlds use
 
@@ -13,7 +12,7 @@ MOST_FEATURES = 1024  # a full covariance of as many is what the course's own wo
 CHUNK = 64  # latents held in double precision at a time
 
 
-class LowFrequencyMixture(BaseEstimator):
+class LowFrequencyMixture(MixtureBase):
     """A `LatentMixture` of block means; all finer detail keeps one Gaussian of its own.
 
     Noise drowns an image's fine detail first, and denoising starts where little of it is left. So
@@ -27,7 +26,7 @@ class LowFrequencyMixture(BaseEstimator):
         Components in all or, when `fit` is given cells, components in each cell.
     block : int, at least 2
         Side of a patch; must divide height and width.
-    prior_counts, seed
+    covariance_type, prior_counts, random_state
         As in `LatentMixture`.
 
     Attributes
@@ -45,11 +44,19 @@ class LowFrequencyMixture(BaseEstimator):
     With Inverse Heat Dissipation", ICLR 2023.
     """
 
-    def __init__(self, n_components=1, block=4, prior_counts=None, seed=0):
+    def __init__(
+        self,
+        n_components=1,
+        block=4,
+        covariance_type="full",
+        prior_counts=None,
+        random_state=0,
+    ):
         self.n_components = n_components
         self.block = block
+        self.covariance_type = covariance_type
         self.prior_counts = prior_counts
-        self.seed = seed
+        self.random_state = random_state
 
     def fit(self, latents, cells=None):
         """Fit on clean latents, a few at a time: memory is bounded by the coefficients' size.
@@ -83,9 +90,15 @@ class LowFrequencyMixture(BaseEstimator):
             detail = part - self._spread(self._coarse(part))
             total += detail.sum(0)
             squares += (detail**2).sum(0)
-        mixture = LatentMixture(self.n_components, prior_counts=self.prior_counts, seed=self.seed)
+        mixture = LatentMixture(
+            self.n_components,
+            self.covariance_type,
+            prior_counts=self.prior_counts,
+            random_state=self.random_state,
+        )
         self.mixture_ = mixture.fit(np.concatenate(coarse), cells)
-        self._copy_names(shape[1:])
+        self.latent_shape_ = tuple(shape[1:])
+        self.weights_, self.cells_ = self.mixture_.weights_, self.mixture_.cells_
         mean = total / shape[0]
         # taking block means away from noise leaves 1 - 1/block^2 of its variance
         left = 1 - 1 / self.block**2
@@ -106,22 +119,21 @@ class LowFrequencyMixture(BaseEstimator):
         LowFrequencyMixture
         """
         check_is_fitted(self)
-        noisy = type(self)(**self.get_params())
-        noisy.mixture_ = self.mixture_.push_forward(alpha_cumprod)
-        noisy._copy_names(self.latent_shape_)
-        noisy.detail_mean_ = np.sqrt(alpha_cumprod, dtype=np.float32) * self.detail_mean_
         kept = np.float32(alpha_cumprod)
-        noisy.detail_variance_ = kept * self.detail_variance_ + (1 - kept)
-        return noisy
+        return self._like_this(
+            mixture_=self.mixture_.push_forward(alpha_cumprod),
+            detail_mean_=np.sqrt(kept) * self.detail_mean_,
+            detail_variance_=kept * self.detail_variance_ + (1 - kept),
+        )
 
-    def overshoot(self, factor):
+    def extrapolate_means(self, factor):
         """The same mixture with the means of its low frequencies moved outward, by `factor`."""
         check_is_fitted(self)
-        moved = type(self)(**self.get_params())
-        moved.mixture_ = self.mixture_.overshoot(factor)
-        moved._copy_names(self.latent_shape_)
-        moved.detail_mean_, moved.detail_variance_ = self.detail_mean_, self.detail_variance_
-        return moved
+        return self._like_this(
+            mixture_=self.mixture_.extrapolate_means(factor),
+            detail_mean_=self.detail_mean_,
+            detail_variance_=self.detail_variance_,
+        )
 
     def sample(self, n, seed, weights=None):
         """Draw latents, each from a component drawn with probability `weights`.
@@ -140,7 +152,8 @@ class LowFrequencyMixture(BaseEstimator):
         """
         check_is_fitted(self)
         coarse, components = self.mixture_.sample(n, seed, weights)
-        rng = np.random.default_rng((seed, 1))  # not the coefficients' own stream
+        # not the coefficients' own stream
+        rng = np.random.default_rng((*np.atleast_1d(seed).tolist(), 1))
         deviation = np.sqrt(self.detail_variance_)
         latents = np.empty((n, *self.latent_shape_), np.float32)
         for start in range(0, n, CHUNK):
@@ -168,12 +181,8 @@ class LowFrequencyMixture(BaseEstimator):
     def _spread(self, coarse):
         return coarse.repeat(self.block, 2).repeat(self.block, 3) / self.block
 
-    def _copy_names(self, latent_shape):
-        self.latent_shape_ = tuple(latent_shape)
-        self.weights_, self.cells_ = self.mixture_.weights_, self.mixture_.cells_
 
-
-def mixture_for(latent_shape, n_components=1):
+def mixture_for(latent_shape, n_components=1, covariance_type="full"):
     """An unfitted mixture for latents of this shape: all of it if small, else low frequencies.
 
     Parameters
@@ -188,12 +197,12 @@ def mixture_for(latent_shape, n_components=1):
         With the smallest block that leaves at most 1,024 coefficients.
     """
     if np.prod(latent_shape) <= MOST_FEATURES:
-        return LatentMixture(n_components)
+        return LatentMixture(n_components, covariance_type)
     if len(latent_shape) != 3:
         raise ValueError(f"latent_shape: found {latent_shape}; give (channels, height, width)")
     channels, height, width = latent_shape
     for block in range(2, min(height, width) + 1):
         divides = height % block == 0 and width % block == 0
         if divides and channels * height * width <= MOST_FEATURES * block**2:
-            return LowFrequencyMixture(n_components, block)
+            return LowFrequencyMixture(n_components, block, covariance_type)
     raise ValueError(f"latent_shape: no square block divides {height} by {width}")

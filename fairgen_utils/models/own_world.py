@@ -10,17 +10,20 @@ import numpy as np
 import torch
 from diffusers import DiffusionPipeline
 
-from fairgen_utils._checks import check_count, check_labels, check_numbers
-from fairgen_utils.generate import (
+from fairgen_utils._checks import check_count, check_images, check_labels, check_numbers
+from fairgen_utils.generate import Sampler
+from fairgen_utils.judge import balanced_moments, moments
+from fairgen_utils.models.diffusion import decode
+from fairgen_utils.models.one_step import OneStep
+from fairgen_utils.models.pipeline import (
+    autoencoder_of,
+    check_device,
     check_pipeline,
-    decode,
     latent_shape,
-    sample_plain,
+    quiet_diffusers,
     start_timestep,
 )
-from fairgen_utils.judge import balanced_moments, moments
-from fairgen_utils.load import Predictions, World, check_device, quiet_diffusers
-from fairgen_utils.models.one_step import OneStep
+from fairgen_utils.models.world import Predictions, World
 
 # what is left of the signal's variance where the course's own worlds start denoising
 SIGNAL = 0.3
@@ -47,14 +50,22 @@ class OwnWorld(World):
     seed: int
     pool: tuple | None = None
 
+    @property
+    def image_size(self):
+        """Side of the generator's faces, in pixels."""
+        if isinstance(self.pipeline, OneStep):
+            return self.pipeline.image_size
+        autoencoder = autoencoder_of(self.pipeline)
+        side = latent_shape(self.pipeline)[-1]
+        if autoencoder is None:
+            return side
+        if hasattr(autoencoder, "spatial_compression_ratio"):
+            return side * autoencoder.spatial_compression_ratio
+        return side * 2 ** (len(autoencoder.config.block_out_channels) - 1)
+
     def classify(self, images, batch_size=250, progress=False):
         """Labels, probabilities and features of faces, by the reader's own callables."""
-        images = np.asarray(images)
-        if images.ndim != 4 or images.dtype != np.uint8 or not len(images):
-            raise ValueError(
-                f"images: found {images.dtype} of shape {images.shape}; "
-                "give uint8, shape (n, height, width, 3)"
-            )
+        images = check_images(images)
         features, probabilities = [], {name: [] for name in self.attributes}
         for start in range(0, len(images), batch_size):
             batch = images[start : start + batch_size]
@@ -120,9 +131,7 @@ class OwnWorld(World):
             latents = self.pipeline.draw(self.pool_size, self.seed)
             self.set_pool(latents, self.classify(self.pipeline.decode(latents)).labels)
         elif self.pool is None:
-            latents = sample_plain(
-                self.pipeline, self.pool_size, self.seed, self.num_inference_steps
-            ).astype(np.float16)
+            latents = Sampler(self).latents(self.pool_size, self.seed)[0].astype(np.float16)
             self.set_pool(latents, self.classify(decode(self.pipeline, latents)).labels)
         return self.pool
 
@@ -172,8 +181,8 @@ def own_world(
 ):
     """Put a generator and a classifier of your own where the course has its worlds.
 
-    Everything then works as on a shipped world: ``generate``, ``localized_mixture``,
-    ``pilot_weights``, ``audit_fairness``.
+    Everything then works as on a shipped world: ``Sampler``, ``localize_mixture``,
+    ``recommended_sampler``, ``audit_fairness``.
 
     Parameters
     ----------
@@ -186,8 +195,8 @@ def own_world(
         attribute its groups' probabilities, shape (n, n_groups).
     attributes : dict of str to sequence of str
         The groups of every attribute, in the order of the probabilities.
-    target : str, optional
-        Attributes to even out jointly, joined by commas. All of them when omitted.
+    target : str or tuple of str, optional
+        Attributes to even out jointly. All of them when omitted.
     labelled : tuple (images, labels), optional
         Real faces that the classifier was not trained on, every group among them, with a dict of
         true labels. They tell the classifier's errors, which shares are then corrected for, and
@@ -238,22 +247,20 @@ def own_world(
         start_timestep(generator, timestep, num_inference_steps)  # refuses what isn't a timestep
     world = OwnWorld(
         name=name,
-        folder=None,
         attributes=attributes,
         cell_attributes=tuple(attributes),
-        train_counts=None,
         pipeline=generator,
         classifier=classifier,
-        target=target or ",".join(attributes),
+        target=tuple(attributes),
         timestep=timestep,
         num_inference_steps=1 if one_step else num_inference_steps,
-        overshoot=0.0,
         features=features,
         labelled=None if labelled is None else _check_labelled(labelled, attributes),
         pool_size=pool_size,
         seed=seed,
     )
-    world.names(world.target)
+    if target is not None:
+        world.target = world.names(target)
     if labelled is None:
         warnings.warn(
             "labelled: no labelled faces, so the classifier's errors are unknown and no share is "

@@ -1,12 +1,15 @@
-"""Select among plain faces: rejection sampling, and what then holds of their true groups."""
+"""Select among plain faces: by rejection, or in the middle of the way; and what then holds."""
 
 import numpy as np
 
 from fairgen_utils._checks import check_count, check_target
+from fairgen_utils.generate import Sampler
+from fairgen_utils.localize import localize_mixture
 from fairgen_utils.measure import correct_shares
+from fairgen_utils.models.pipeline import start_timestep
 
 
-def reject(labels, target, n, seed):
+def rejection_sample(labels, target, n, seed):
     """Rejection sampling: the first faces of a plain sample that fill quotas drawn from `target`.
 
     Parameters
@@ -57,3 +60,68 @@ def posterior_shares(kept, plain, confusion):
     kept = check_target(kept, len(plain), "kept")
     joint = np.asarray(confusion) * correct_shares(plain, confusion)[:, None]
     return (joint / np.maximum(joint.sum(0), 1e-12)) @ kept
+
+
+class OnTheFly(Sampler):
+    """Denoise several times as many as wanted, localize, keep an even choice, and go on.
+
+    Parameters
+    ----------
+    world : World
+    target : array_like, shape (n_cells,)
+    pool : int
+        Faces begun for each one finished.
+    """
+
+    def __init__(self, world, target, pool=4):
+        super().__init__(world, name="on_the_fly")
+        self.pool, self.target = pool, check_target(target, len(world.groups(world.target)))
+        self.start = localize_mixture(world, world.target)
+        self.middle, index = start_timestep(world.pipeline, world.timestep, self.steps)
+        self.noised = self.start.push_forward(
+            float(world.pipeline.scheduler.alphas_cumprod[self.middle])
+        )
+        self.nfe = pool * index + self.nfe - index
+
+    def _batch(self, n, key, quota):
+        noise = self._noise(self.pool * n, key)
+        half_way = self._denoise(noise, key, until=self.middle)
+        responsibilities = cell_responsibilities(self.noised, half_way, len(self.target))
+        kept = choose_evenly(responsibilities, self.target, n, key)
+        return self._denoise(half_way[kept], key, timestep=self.middle), None
+
+
+def cell_responsibilities(mixture, latents, n_cells, batch_size=1000):
+    """Probability of every cell given each latent: shape (n, n_cells)."""
+    starts = range(0, len(latents), batch_size)
+    parts = [mixture.predict_proba(latents[start : start + batch_size]) for start in starts]
+    return np.concatenate(parts) @ np.eye(n_cells)[mixture.cells_]
+
+
+def choose_evenly(responsibilities, target, n, seed):
+    """The `n` of a pool that fill quotas drawn from `target`, those surest of their cell first.
+
+    Parameters
+    ----------
+    responsibilities : ndarray, shape (pool, n_cells)
+    target : array_like, shape (n_cells,)
+    n : int, at most the pool
+    seed : int or sequence of int
+
+    Returns
+    -------
+    ndarray of int, shape (n,)
+        Different positions in the pool, in rising order.
+    """
+    target = check_target(target, responsibilities.shape[1])
+    if check_count(n, "n") > len(responsibilities):
+        raise ValueError(f"n: found {n} for a pool of {len(responsibilities)}; give a larger pool")
+    quotas = np.random.default_rng(seed).multinomial(n, target)
+    free, kept = np.ones(len(responsibilities), bool), []
+    # the rarest first: what is left suffices for those whom the pool has plenty of
+    for cell in np.argsort(responsibilities.sum(0)):
+        order = np.argsort(-np.where(free, responsibilities[:, cell], -1), kind="stable")
+        chosen = order[: quotas[cell]]
+        free[chosen] = False
+        kept.append(chosen)
+    return np.sort(np.concatenate(kept))

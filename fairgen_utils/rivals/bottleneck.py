@@ -1,8 +1,4 @@
-"""Guidance: change what the network computes on its way, and so the faces. Two rival methods.
-
-Neither retrains the generator, and neither knows of mixtures: one asks a classifier of images
-which way to go, the other moves the U-Net's innermost features.
-"""
+"""Distribution guidance: linear heads on the U-Net's bottleneck move a batch to a target."""
 
 from contextlib import contextmanager
 
@@ -13,42 +9,72 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from tqdm import tqdm
 
 from fairgen_utils._checks import check_labels, check_target
-from fairgen_utils.generate import check_latents, timesteps_of
+from fairgen_utils.generate import Sampler
+from fairgen_utils.judge import audit_fairness
+from fairgen_utils.measure import shares
+from fairgen_utils.models.pipeline import check_latents, timesteps_of
+from fairgen_utils.rivals.starts import some_of_each
+
+STRENGTHS = (250.0, 500.0, 1000.0, 2000.0, 4000.0)
 
 
-def classifier_direction(world, latents, groups):
-    """Where the classifier would find each decoded face likelier to be of the wanted groups.
+class Bottleneck(Sampler):
+    """Each batch's bottleneck is moved until its cells look even to the heads.
 
     Parameters
     ----------
     world : World
-    latents : Tensor, shape (n, channels, height, width)
-        Clean latents.
-    groups : dict of str to ndarray of int, shape (n,)
-        Wanted group of every face, by attribute.
+    heads : dict
+        As `fit_bottleneck` gives them.
+    target : array_like, shape (n_cells,)
+    strength : float
+    """
+
+    def __init__(self, world, heads, target, strength, preparation=0.0):
+        super().__init__(
+            world, name="bottleneck", strength=strength, batch_size=100, preparation=preparation
+        )
+        self.heads = heads
+        self.target = torch.as_tensor(np.asarray(target), dtype=torch.float32)
+
+    def _batch(self, n, key, quota):
+        with steered(self.world.pipeline.unet, self.heads, self.target, self.strength):
+            return self._denoise(self._noise(n, key), key), None
+
+
+def bottleneck_sampler(world, target, seed, progress=True, pilot_faces=400):
+    """A `Bottleneck` whose strength is the one whose pilot comes out most even.
+
+    Parihar et al., "Balancing Act: Distribution-Guided Debiasing in Diffusion Models", CVPR 2024.
+    Their heads are trained networks, ours are linear discriminants.
+
+    Parameters
+    ----------
+    world : World
+    target : array_like, shape (n_cells,)
+    seed : int
+    progress : bool
+    pilot_faces : int
+        For the generator's own shares, and for each strength.
 
     Returns
     -------
-    Tensor, shape (n, channels, height, width)
-        Gradients of the log-probability, each of length one.
-
-    References
-    ----------
-    Dhariwal, Nichol, "Diffusion Models Beat GANs on Image Synthesis", NeurIPS 2021. Theirs takes
-    a classifier of noisy images; here it is asked about the predicted clean one.
+    Bottleneck
     """
-    world.names(",".join(groups))
-    decoder, classifier = world.pipeline.vqvae, world.classifier
-    with torch.inference_mode(False), torch.enable_grad():
-        latents = latents.clone().requires_grad_()
-        scaled = latents.to(decoder.dtype) / decoder.config.scaling_factor
-        _, logits = classifier(decoder.decode(scaled).sample.to(classifier.dtype))
-        likely = sum(
-            logits[name].float().log_softmax(1)[torch.arange(len(latents)), torch.as_tensor(group)]
-            for name, group in groups.items()
-        )
-        (gradient,) = torch.autograd.grad(likely.sum(), latents)
-    return gradient / gradient.flatten(1).norm(dim=1).clamp_min(1e-12)[:, None, None, None]
+    latents, cells = some_of_each(world, 200, seed)
+    plain = Sampler(world)
+    labels = plain.draw(pilot_faces, seed, progress=progress).predictions.labels
+    found = shares(world.joint(labels, world.target), len(target))
+    priors = (found + 1e-3) / (found + 1e-3).sum()  # a cell never drawn is rare, not impossible
+    heads = fit_bottleneck(world.pipeline, latents, cells, priors, plain.steps, seed, progress)
+    discrepancies = []
+    for strength in STRENGTHS:
+        pilot = Bottleneck(world, heads, target, strength).draw(pilot_faces, seed, progress)
+        fairness = audit_fairness(world, pilot.predictions, world.target, target)
+        discrepancies.append(fairness["fd_corrected"])
+    best = STRENGTHS[int(np.argmin(discrepancies))]
+    spent = float(plain.nfe * (len(latents) + pilot_faces * (1 + len(STRENGTHS))))
+    return Bottleneck(world, heads, target, best, spent)
 
 
 def fit_bottleneck(pipeline, latents, cells, priors, num_inference_steps, seed, progress=True):
