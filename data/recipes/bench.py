@@ -20,11 +20,14 @@ from tables import Table
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from fairgen_utils.generate import decode, denoise, latent_shape, sample_localized, timesteps_of
-from fairgen_utils.load import load_world, quiet_diffusers
-from fairgen_utils.localize import localized_mixture
+from fairgen_utils.generate import Sampler, recommended_sampler
+from fairgen_utils.load import load_world
+from fairgen_utils.localize import localize_mixture
+from fairgen_utils.models.diffusion import decode, denoise
 from fairgen_utils.models.mixture import LatentMixture
-from fairgen_utils.rivals import N_COMPONENTS, prepare
+from fairgen_utils.models.pipeline import latent_shape, quiet_diffusers, timesteps_of
+from fairgen_utils.rivals import prepare
+from fairgen_utils.rivals.starts import N_COMPONENTS
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 CLASSIFIED = "plain and classified, bfloat16"
@@ -100,26 +103,20 @@ def ways(diffusers_pipeline, worlds, n):
 
     found = {"plain diffusers, float32": plain_diffusers}
     for dtype, world in worlds.items():
-        mixture = localized_mixture(world, world.target).overshoot(world.overshoot)
-        plain, guidance, on_the_fly = (
-            prepare(world, name, progress=False) for name in ("plain", "guidance", "on_the_fly")
-        )
-
-        def fair(n, seed, world=world, mixture=mixture):
-            start, steps = world.timestep, world.num_inference_steps
-            return sample_localized(
-                world.pipeline, mixture, n, start, seed, None, steps, progress=False
-            )[0]
-
-        def faces(draw, world=world):
-            return decode(world.pipeline, draw(n, 0), progress=False)
-
-        found[f"plain, {dtype}"] = lambda f=faces, d=plain.draw: f(d)
-        found[f"fair, {dtype}"] = lambda f=faces, d=fair: f(d)
+        mixture = localize_mixture(world, world.target).extrapolate_means(world.extrapolation)
+        samplers = {
+            "plain": Sampler(world),
+            "fair": Sampler(world, start=mixture),
+            "guided": recommended_sampler(world),
+        }
         if dtype == "bfloat16":
-            found[CLASSIFIED] = lambda f=faces, d=plain.draw, w=world: w.classify(f(d))
-            found["classifier guidance, bfloat16"] = lambda f=faces, d=guidance.draw: f(d)
-            found["selected on the fly, bfloat16"] = lambda f=faces, d=on_the_fly.draw: f(d)
+            samplers["classifier guidance"] = prepare(world, "guidance")
+            samplers["selected on the fly"] = prepare(world, "on_the_fly")
+            found[CLASSIFIED] = lambda s=samplers["plain"]: s.draw(n, 0, progress=False)
+        for name, sampler in samplers.items():
+            found[f"{name}, {dtype}"] = lambda s=sampler: s.draw(
+                n, 0, progress=False, classify=False
+            )
     return found
 
 
@@ -154,8 +151,8 @@ def differences(diffusers_pipeline, worlds, n=64):
 def kept_rate(world, rate, results):
     """Faces a second that rejection keeps, from the calls it needed when it was measured."""
     table = pd.read_csv(results / "fairness.csv").query("world == @world")
-    calls = table.groupby("method")["calls"].mean()
-    return rate * calls["plain"] / calls["rejection"] if "rejection" in calls else np.nan
+    nfe = table.groupby("method")["nfe"].mean()
+    return rate * nfe["plain"] / nfe["rejection"] if "rejection" in nfe else np.nan
 
 
 def main():
@@ -188,6 +185,11 @@ def main():
             ("plain over plain diffusers", rates["plain, bfloat16"] / diffusers_rate),
             ("seconds of fair over plain diffusers'", diffusers_rate / rates["fair, float32"]),
             ("fair over rejection", rates["fair, bfloat16"] / rates["rejection, bfloat16, kept"]),
+            ("seconds of guided over plain", rates["plain, bfloat16"] / rates["guided, bfloat16"]),
+            (
+                "guided over rejection",
+                rates["guided, bfloat16"] / rates["rejection, bfloat16, kept"],
+            ),
         ]
         print(f"{name}, {torch.get_num_threads()} threads, N = {options.n} a round")
         print(pd.DataFrame(rows, columns=["", "value"]).round(2).to_string(index=False))

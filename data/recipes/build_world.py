@@ -16,10 +16,11 @@ import torch
 from diffusers import DiffusionPipeline
 
 from fairgen_utils.datasets import read_faces
-from fairgen_utils.generate import decode, encode, sample_plain
+from fairgen_utils.generate import Sampler
 from fairgen_utils.judge import balanced_moments
-from fairgen_utils.load import World
+from fairgen_utils.load import ShippedWorld
 from fairgen_utils.models.classifier import FaceClassifier
+from fairgen_utils.models.diffusion import decode, encode
 
 # tables of data/results with rows about a world that a new build makes void
 MEASURED = (
@@ -27,6 +28,9 @@ MEASURED = (
     "shares",
     "timesteps",
     "overshoot",
+    "guidance",
+    "certainty",
+    "embedding",
     "groups",
     "judges",
     "ablations",
@@ -124,7 +128,7 @@ def main():
     arguments.add_argument("--target", default="gender,race", help="evened out by default")
     arguments.add_argument("--timestep", type=int, default=528)
     arguments.add_argument(
-        "--overshoot", type=float, default=0.0, help="see overshoot.csv of measure_worlds.py"
+        "--extrapolation", type=float, default=0.0, help="see overshoot.csv"
     )
     arguments.add_argument("--num-inference-steps", type=int, default=15)
     arguments.add_argument(
@@ -159,7 +163,7 @@ def main():
     train = read_faces(options.faces, "train")
     counts = np.zeros([len(train.attributes[name]) for name in options.cells], int)
     np.add.at(counts, tuple(train.labels[name] for name in options.cells), 1)
-    world = World(
+    world = ShippedWorld(
         name=options.name,
         folder=options.out,
         attributes=train.attributes,
@@ -167,16 +171,16 @@ def main():
         train_counts=counts,
         pipeline=pipeline.to(options.device),
         classifier=classifier.to(options.device),
-        target=options.target,
+        target=tuple(options.target.split(",")),
         timestep=options.timestep,
         num_inference_steps=options.num_inference_steps,
-        overshoot=options.overshoot,
+        extrapolation=options.extrapolation,
     )
 
     if options.photographs:
         # as the generator makes them, none left out: a selection would hand labels to the methods
         # that must do without
-        latents = sample_plain(pipeline, options.pool, 1_000_000, options.num_inference_steps)
+        latents, _ = Sampler(world).latents(options.pool, 1_000_000)
         images = decode(pipeline, latents)
     else:
         images, latents = train.images, encode(pipeline, train.images)
@@ -199,7 +203,10 @@ def main():
         "target": options.target,
         "timestep": options.timestep,
         "num_inference_steps": options.num_inference_steps,
-        "overshoot": options.overshoot,
+        "extrapolation": options.extrapolation,
+        # until study_guidance.py --choose has measured better ones
+        "strength": 4.0,
+        "first_guided_step": 2,
         "sha256": {f: checksum(options.out / f) for f in files},
     }
     (options.out / "world.json").write_text(json.dumps(description, indent=1) + "\n")

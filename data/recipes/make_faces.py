@@ -2,12 +2,14 @@
 
     python data/recipes/make_faces.py --worlds heads --dtype bfloat16
 
-Faces go to runs/faces/WORLD/METHOD_SEED.npz, each file written whole or not at all; what is there
-is not made again, so a killed run goes on where it was. The measuring scripts read them there, and
-make what is missing. Delete files to make them again.
+Faces go to runs/faces/WORLD/METHOD_SEED.npz, each file written whole or not at all, with the
+fingerprint of what made it. What is there is not made again, so a killed run goes on where it was;
+what another world or other settings made is refused by name. The measuring scripts read them
+there, and make what is missing. Delete files to make them again.
 """
 
 import argparse
+import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +17,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fairgen_utils._files import write_arrays
-from fairgen_utils.generate import decode
+from fairgen_utils._files import check_same, fingerprint, write_arrays
 from fairgen_utils.load import load_world
 from fairgen_utils.rivals import METHODS, even, left_out, prepare
-from fairgen_utils.rivals.selection import reject
+from fairgen_utils.rivals.selection import rejection_sample
 
 ALL = (*METHODS, "rejection")
 MOST_BATCHES = 60  # of rejection sampling, before it is given up
@@ -27,7 +28,7 @@ MOST_BATCHES = 60  # of rejection sampling, before it is given up
 
 def applicable(world):
     """The methods that are of use: several goals only where the target leaves something out."""
-    return [name for name in ALL if name != "goals" or left_out(world)]
+    return [name for name in ALL if not name.endswith("goals") or left_out(world)]
 
 
 @dataclass
@@ -37,24 +38,27 @@ class Faces:
     Attributes
     ----------
     images : ndarray, shape (n, 64, 64, 3), uint8
-    calls : float
-        Calls of the U-Net for each face kept.
+    nfe : float
+        Number of function evaluations: calls of the U-Net for each face kept.
     preparation : float
         Calls of the U-Net before the first face, once for all seeds.
     seconds : float
         Denoising and decoding, for all of them.
     timestep, components : int
+    cells : ndarray of int
+        The component each face started from, or the cell it was led to; empty where there is none.
     pool : ndarray of int
         Cells (of all the world's cell attributes) of the faces that a selection was made from;
         empty where none was made.
     """
 
     images: np.ndarray
-    calls: float
+    nfe: float
     preparation: float
     seconds: float
     timestep: int
     components: int
+    cells: np.ndarray
     pool: np.ndarray
 
 
@@ -62,7 +66,8 @@ class FaceMaker:
     """Makes faces of one world, or finds them where they were made before.
 
     Methods are prepared once, so the seeds tell how much the judged faces vary, not how much
-    another pilot would have changed the weights.
+    another pilot would have changed the weights. All methods draw from the same seeds: faces of
+    the same seed under plain and guided sampling are pairs.
     """
 
     def __init__(self, world, n, folder):
@@ -72,38 +77,42 @@ class FaceMaker:
     def faces(self, method, seed):
         """The `n` faces of a method and seed."""
         path = self.folder / f"{method}_{seed}.npz"
+        world = self.world
+        settings = {"method": method, "n": self.n, "seed": seed, "target": world.text(world.target)}
+        settings |= {"strength": world.strength, "first_guided_step": world.first_guided_step}
+        settings |= {"extrapolation": world.extrapolation, "timestep": world.timestep}
+        settings["num_inference_steps"] = world.num_inference_steps
+        made_by = fingerprint(world, settings)
         if path.exists():
             with np.load(path) as stored:
                 kept = {key: stored[key] for key in stored.files}
-            if len(kept["images"]) != self.n:
-                raise ValueError(
-                    f"{path} holds {len(kept['images'])} faces, not {self.n}; "
-                    "delete it, or ask for as many"
-                )
+            check_same(json.loads(str(kept.pop("fingerprint"))), made_by, f"faces: {path}")
             return Faces(**{k: v if v.ndim else v.item() for k, v in kept.items()})
-        print(f"{self.world.name} {method} seed {seed}", flush=True)
+        print(f"{world.name} {method} seed {seed}", flush=True)
         made = self._reject(seed) if method == "rejection" else self._draw(method, seed)
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_arrays(path, **vars(made))
+        write_arrays(path, **vars(made), fingerprint=json.dumps(made_by))
         return made
 
     def method(self, name):
-        """The method, prepared."""
+        """The method's sampler, prepared."""
         if name not in self.prepared:
             self.prepared[name] = prepare(self.world, name)
         return self.prepared[name]
 
     def _draw(self, name, seed):
-        method = self.method(name)
-        started = time.perf_counter()
-        # plain sampling and the others share no noise: they are different samples anyhow
-        latents = method.draw(self.n, seed if name == "plain" else 10_000 + seed)
-        images = decode(self.world.pipeline, latents)
-        seconds = time.perf_counter() - started
-        components = 0 if method.weights is None else len(method.weights)
+        sampler = self.method(name)
+        sample = sampler.draw(self.n, seed, classify=False)
         none = np.zeros(0, np.int64)
         return Faces(
-            images, method.calls, method.preparation, seconds, method.timestep, components, none
+            sample.images,
+            sampler.nfe,
+            sampler.preparation,
+            sample.seconds,
+            sampler.timestep,
+            0 if sampler.weights is None else len(sampler.weights),
+            none if sample.components is None else sample.components,
+            none,
         )
 
     def _reject(self, seed):
@@ -114,21 +123,21 @@ class FaceMaker:
         found = [world.classify(first.images).labels]
         for batch in range(MOST_BATCHES):
             labels = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
-            kept, used = reject(world.joint(labels, world.target), target, self.n, seed)
+            kept, used = rejection_sample(world.joint(labels, world.target), target, self.n, seed)
             if len(kept) == self.n:
                 break
             started = time.perf_counter()
-            more = decode(world.pipeline, plain.draw(self.n, 30_000 + 1000 * seed + batch))
+            more = plain.draw(self.n, 30_000 + 1000 * seed + batch, classify=False).images
             seconds += time.perf_counter() - started
             images.append(more)
             found.append(world.classify(more).labels)
         else:
             raise RuntimeError(f"no {self.n} faces to keep among {MOST_BATCHES * self.n}")
-        cells = world.joint(labels, ",".join(world.cell_attributes))
+        cells = world.joint(labels, world.cell_attributes)
         share = used / len(cells)
-        calls = plain.calls * used / self.n
-        chosen = np.concatenate(images)[kept]
-        return Faces(chosen, calls, 0.0, seconds * share, plain.timestep, 0, cells)
+        nfe = plain.nfe * used / self.n
+        chosen, none = np.concatenate(images)[kept], np.zeros(0, np.int64)
+        return Faces(chosen, nfe, 0.0, seconds * share, plain.timestep, 0, none, cells)
 
 
 def main():

@@ -16,11 +16,17 @@ import torch
 from sklearn.decomposition import PCA
 from tables import Table
 
-from fairgen_utils.generate import generate, pilot_weights, start_timestep
+from fairgen_utils.generate import Sampler
 from fairgen_utils.judge import audit_fairness, audit_quality, own_group_rate, within_group_variance
 from fairgen_utils.load import load_world
-from fairgen_utils.localize import component_table, localized_mixture, solve_weights
+from fairgen_utils.localize import (
+    component_table,
+    fit_weights,
+    localize_mixture,
+    solve_weights,
+)
 from fairgen_utils.models.mixture import LatentMixture
+from fairgen_utils.models.pipeline import start_timestep
 from fairgen_utils.rivals import even
 
 TIMESTEPS = (200, 330, 460, 600, 730, 860)
@@ -43,11 +49,12 @@ def measure_timesteps(world, table, n):
         timestep, _ = start_timestep(world.pipeline, wanted, world.num_inference_steps)
         if table.has(world=world.name, timestep=timestep):
             continue
-        mixture = mixture or localized_mixture(world, world.target)
+        mixture = mixture or localize_mixture(world, world.target)
         k = len(mixture.weights_)
-        sample = generate(world, n, 40_000, mixture, np.full(k, 1 / k), timestep)
+        sampler = Sampler(world, start=mixture, weights=np.full(k, 1 / k), timestep=timestep)
+        sample = sampler.draw(n, 40_000)
         row = {"world": world.name, "timestep": timestep, "n": n, "seed": 40_000}
-        names = world.target.split(",")
+        names = world.target
         sizes = [len(world.attributes[name]) for name in names]
         origins = np.unravel_index(mixture.cells_[sample.components], sizes)
         for name, origin in zip(names, origins, strict=True):
@@ -64,10 +71,10 @@ def measure_overshoot(world, table, n):
     Fairness has no say in the recommended factor. Beyond the first one at which faces are
     recognised more often than real ones, none is tried.
     """
-    mixture = localized_mixture(world, world.target)
+    mixture = localize_mixture(world, world.target)
     for factor in OVERSHOOTS:
         if not table.has(world=world.name, overshoot=factor):
-            table.add([overshoot_row(world, mixture.overshoot(factor), factor, n)])
+            table.add([overshoot_row(world, mixture.extrapolate_means(factor), factor, n)])
         row = table.rows.query("world == @world.name and overshoot == @factor").iloc[0]
         if row["own_group"] > row["own_group_real"]:
             break
@@ -76,11 +83,11 @@ def measure_overshoot(world, table, n):
 def overshoot_row(world, moved, factor, n):
     """What comes of one factor."""
     k = len(moved.weights_)
-    even_sample = generate(world, n, 80_000, moved, np.full(k, 1 / k))
-    weights, _, _ = pilot_weights(
-        world, moved, world.target, even(world, world.target), n // k, seed=80_001
-    )
-    sample = generate(world, n, 80_002, moved, weights)
+    sampler = Sampler(world, start=moved, weights=np.full(k, 1 / k))
+    even_sample = sampler.draw(n, 80_000)
+    target = even(world, world.target)
+    weights, _, _ = fit_weights(sampler, world.target, target, n // k, seed=80_001)
+    sample = sampler.with_weights(weights).draw(n, 80_002)
     row = {"world": world.name, "overshoot": factor, "n": n, "seed": 80_000}
     row["own_group"] = own_group_rate(world, moved, even_sample, world.target)
     row["own_group_real"] = float(np.mean(np.diag(world.confusion(world.target))))
@@ -104,11 +111,12 @@ def measure_components(world, table, n, seeds):
             print(f"{world.name} {number} {kind} components")
             mixture = LatentMixture(number).fit(latents, cells if kind == "localized" else None)
             per_component = PILOT_FACES // len(mixture.weights_)
-            weights, counts, _ = pilot_weights(
-                world, mixture, world.target, target, per_component, seed=60_000
+            sampler = Sampler(world, start=mixture)
+            weights, counts, _ = fit_weights(
+                sampler, world.target, target, per_component, seed=60_000
             )
             for seed in missing:
-                predictions = generate(world, n, 70_000 + seed, mixture, weights).predictions
+                predictions = sampler.with_weights(weights).draw(n, 70_000 + seed).predictions
                 row = which | {"seed": seed, "pilot": int(counts.sum())}
                 row |= audit_fairness(world, predictions, world.target, seed=seed)
                 table.add([row | audit_quality(world, predictions, seed)])
@@ -165,7 +173,7 @@ def fitted(world, what, setting, rng):
         mixture = with_covariance(mixture, setting)
     if what == "rank":
         mixture = with_rank(mixture, latents, setting)
-    return mixture.overshoot(world.overshoot), noise
+    return mixture.extrapolate_means(world.extrapolation), noise
 
 
 def measure_settings(world, what, table, n):
@@ -179,11 +187,12 @@ def measure_settings(world, what, table, n):
         mixture, noise = fitted(world, what, setting, rng)
         k = len(mixture.weights_)
         # whoever mislabels the latents mislabels the pilot, too
-        pilot = generate(world, PILOT_FACES // 3 // k * k, 90_001, mixture, np.full(k, 1 / k))
+        sampler = Sampler(world, start=mixture, weights=np.full(k, 1 / k))
+        pilot = sampler.draw(PILOT_FACES // 3 // k * k, 90_001)
         said = wrong_labels(pilot.predictions.labels, sizes, noise, rng)
         counts = component_table(pilot.components, world.joint(said, world.target), k, len(target))
         weights = solve_weights(counts, target, world.confusion(world.target))
-        sample = generate(world, n, 90_002, mixture, weights)
+        sample = sampler.with_weights(weights).draw(n, 90_002)
         row = {"world": world.name, "what": what, "setting": str(setting), "seed": 90_000}
         row |= {"components": k, "pilot": len(pilot)}
         row["own_group"] = own_group_rate(world, mixture, pilot, world.target)

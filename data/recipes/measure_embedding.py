@@ -23,10 +23,10 @@ from scipy.spatial.distance import cdist
 from tables import Table
 
 from fairgen_utils.datasets import Faces, read_faces
-from fairgen_utils.generate import decode, encode
 from fairgen_utils.judge import audit_fairness, audit_groups, audit_quality
 from fairgen_utils.load import load_world
 from fairgen_utils.measure import share_intervals
+from fairgen_utils.models.diffusion import decode, encode
 from fairgen_utils.models.embedding import SAME_PERSON, FaceEmbedding, distances, same_person
 
 FIT = 4000  # labelled faces to fit the discriminants on, as even over the cells as there are

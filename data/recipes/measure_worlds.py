@@ -48,17 +48,8 @@ GROUP_FACES = 250  # of each group, for the distance to its own reference
 def attributes_of(world):
     """The single cell attributes, the first two jointly, and the world's target."""
     names = world.cell_attributes
-    return list(dict.fromkeys([*names, ",".join(names[:2]), world.target]))
-
-
-def concatenate(parts):
-    """Predictions of several batches as one."""
-    first = parts[0]
-    return Predictions(
-        {k: np.concatenate([p.labels[k] for p in parts]) for k in first.labels},
-        {k: np.concatenate([p.probabilities[k] for p in parts]) for k in first.labels},
-        np.concatenate([p.features for p in parts]),
-    )
+    asked = [*((name,) for name in names), tuple(names[:2]), world.target]
+    return [world.text(attribute) for attribute in dict.fromkeys(asked)]
 
 
 def share_rows(world, predictions, attribute, seed):
@@ -116,7 +107,7 @@ def quality_row(world, images, predictions, seed):
 def measure(world, faces, predictions, method, seed):
     """Rows for fairness.csv and for shares.csv of one method and seed."""
     quality = quality_row(world, faces.images, predictions, seed)
-    cost = {"calls": faces.calls, "preparation": faces.preparation}
+    cost = {"nfe": faces.nfe, "preparation": faces.preparation}
     rows, group_rows = [], []
     for attribute in attributes_of(world):
         row = fairness_row(world, predictions, faces, attribute, seed)
@@ -145,8 +136,8 @@ def group_rows(world, predictions, method):
 def judged_attributes(first, judge):
     """What both judges can tell: single attributes and, if it knows them all, the target."""
     names = [name for name in first.cell_attributes if name in judge.attributes]
-    everything = set(first.target.split(",")) <= set(names)
-    return list(dict.fromkeys([*names, *[first.target] * everything]))
+    everything = set(first.target) <= set(names)
+    return list(dict.fromkeys([*names, *[first.text(first.target)] * everything]))
 
 
 def judge_rows(worlds, predictions, method):
@@ -264,7 +255,7 @@ def main():
                 rows, of_groups = measure(world, faces[seed], said[seed], method, seed)
                 group_shares.add(of_groups)
                 fairness.add(rows)
-            everybody = {"first": concatenate(list(said.values()))}
+            everybody = {"first": Predictions.joined(list(said.values()))}
             images = np.concatenate([found.images for found in faces.values()])
             for judge in [judge for judge in unasked if judge != "first"]:
                 # encoding is slow: the probes see one seed's faces

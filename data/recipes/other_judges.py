@@ -5,7 +5,7 @@ that never saw our labels, and a public network for photographs.
 import numpy as np
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from fairgen_utils.generate import encode
+from fairgen_utils.models.diffusion import encode
 from fairgen_utils.models.own_world import own_world
 
 AGES = (35, 60)  # where UTKFace's age groups part, in years (fairgen_utils/datasets.py)

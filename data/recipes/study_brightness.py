@@ -16,11 +16,11 @@ from scipy.stats import norm
 from tables import Table
 
 from fairgen_utils.datasets import read_faces
-from fairgen_utils.generate import generate
+from fairgen_utils.generate import Sampler
 from fairgen_utils.load import load_world
-from fairgen_utils.localize import localized_mixture
+from fairgen_utils.localize import localize_mixture
 
-METHODS = ("plain", "localized_pilot", "overshoot", "bottleneck")
+METHODS = ("plain", "localized_pilot", "overshoot", "bottleneck", "guided", "guided_pilot")
 SWEEP_FACES, SEED = 1200, 40_000  # for each of --factors
 MIDDLE = slice(24, 42)  # of 64 pixels, down and across: cheeks, nose and eyes
 
@@ -65,9 +65,10 @@ def main():
         images = maker.faces(method, 0).images
         table.add(rows_of(world, method, images, world.classify(images).labels, seed=0))
     for factor in options.factors:
-        moved = localized_mixture(maker.world, world.target).overshoot(factor)
+        moved = localize_mixture(maker.world, world.target).extrapolate_means(factor)
         k = len(moved.weights_)
-        sample = generate(maker.world, SWEEP_FACES, SEED, moved, np.full(k, 1 / k))
+        sampler = Sampler(maker.world, start=moved, weights=np.full(k, 1 / k))
+        sample = sampler.draw(SWEEP_FACES, SEED)
         labels = sample.predictions.labels
         table.add(rows_of(world, f"overshoot {factor:g}", sample.images, labels, SEED))
 

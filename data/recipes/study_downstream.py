@@ -113,7 +113,7 @@ def main():
     world = load_world(options.world)
     maker = FaceMaker(load_world(options.world, dtype=torch.bfloat16), options.n, options.faces)
     generated = {}
-    for name, method in (("plain", "plain"), ("fair", "overshoot")):
+    for name, method in (("plain", "plain"), ("fair", "overshoot"), ("guided", "guided")):
         images = np.concatenate([maker.faces(method, seed).images for seed in range(3)])
         generated[name] = images, world.classify(images).labels
     training = read_faces(options.photographs, "train")

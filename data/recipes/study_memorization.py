@@ -15,7 +15,7 @@ from sklearn.neighbors import NearestNeighbors
 from tables import Table
 
 from fairgen_utils.datasets import read_faces
-from fairgen_utils.generate import generate
+from fairgen_utils.generate import Sampler
 from fairgen_utils.load import load_world
 from fairgen_utils.measure import share_intervals
 
@@ -48,7 +48,7 @@ def main():
     training = read_faces(options.faces, "train").images
     crowds = {
         "held-out": read_faces(options.faces, options.heldout).images,
-        "generated": generate(world, options.n, options.seed).images,
+        "generated": Sampler(world).draw(options.n, options.seed).images,
     }
     # the mirror image of a training face was trained on, too
     both = np.concatenate([training, training[:, :, ::-1]])

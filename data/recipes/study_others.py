@@ -14,9 +14,9 @@ from train_classifier import augment, cell_weights, predict
 from training import batch_indices, parser, to_unit_range, train
 
 from fairgen_utils.datasets import read_utkface
-from fairgen_utils.generate import generate, pilot_weights
+from fairgen_utils.generate import Sampler, recommended_sampler
 from fairgen_utils.load import load_world
-from fairgen_utils.localize import localized_mixture
+from fairgen_utils.localize import fit_weights, localize_mixture
 from fairgen_utils.measure import share_intervals
 from fairgen_utils.models.classifier import FaceClassifier
 
@@ -45,10 +45,12 @@ def fit(options):
 def generated(world, n):
     """Plain faces, and faces with an even share of every gender and race."""
     target = np.full(len(world.groups(world.target)), 1 / len(world.groups(world.target)))
-    mixture = localized_mixture(world, world.target).overshoot(world.overshoot)
-    weights, _, _ = pilot_weights(world, mixture, world.target, target, 200, seed=90_000)
-    yield "plain sampling", generate(world, n, 90_001).images
-    yield "localized, overshoot", generate(world, n, 90_002, mixture, weights).images
+    mixture = localize_mixture(world, world.target).extrapolate_means(world.extrapolation)
+    sampler = Sampler(world, start=mixture)
+    weights, _, _ = fit_weights(sampler, world.target, target, 200, seed=90_000)
+    yield "plain sampling", Sampler(world).draw(n, 90_001).images
+    yield "localized, overshoot", sampler.with_weights(weights).draw(n, 90_002).images
+    yield "guided", recommended_sampler(world).draw(n, 90_001).images
 
 
 def main():

@@ -14,9 +14,10 @@ from diffusers.models.attention_processor import Attention, AttnProcessor
 from training import batch_indices, parser, to_unit_range, train
 
 from fairgen_utils.datasets import read_faces
-from fairgen_utils.generate import decode, sample_plain
 from fairgen_utils.judge import frechet_distance
 from fairgen_utils.models.classifier import FaceClassifier
+from fairgen_utils.models.diffusion import decode, denoise
+from fairgen_utils.models.pipeline import latent_shape, timesteps_of
 
 
 def build():
@@ -102,7 +103,11 @@ def main():
     def frechet_to_heldout(average):
         pipeline = LDMPipeline(vqvae=autoencoder, unet=average, scheduler=solver())
         with torch.autocast(options.device, torch.bfloat16):
-            latents = sample_plain(pipeline, options.faces_judged, options.seed, progress=False)
+            steps = 15  # as the worlds sample
+            shape = (options.faces_judged, *latent_shape(pipeline))
+            noise = np.random.default_rng(options.seed).standard_normal(shape, dtype=np.float32)
+            first = int(timesteps_of(pipeline, steps)[0])
+            latents = denoise(pipeline, noise, first, steps, progress=False)
             faces = decode(pipeline, latents, progress=False)
         return {"frechet": frechet_distance(features(torch.as_tensor(faces)), *heldout_moments)}
 

@@ -50,12 +50,12 @@ def check_line(name="-", world="heads", root=None):
         found = [text for passed, text in checks if passed]
         problems = [text for passed, text in checks if not passed]
         if not problems:
-            from fairgen_utils.generate import sample_plain
+            from fairgen_utils.generate import Sampler
             from fairgen_utils.load import load_world
 
             loaded = load_world(world, root)
             started = time.perf_counter()
-            sample_plain(loaded.pipeline, FACES, 0, loaded.num_inference_steps, progress=False)
+            Sampler(loaded).draw(FACES, 0, progress=False)
             seconds = time.perf_counter() - started
     except Exception as error:  # whatever it is, a line says it: a class has no time for tracebacks
         advice = "use the course's own Python (.venv), or follow README, Two commands"
