@@ -26,6 +26,9 @@ METHODS = {
     "localized_pilot": "(d) the same, weights fitted to a pilot",
     "overshoot": "(e) the same, means moved outward first",
     "goals": "(f) as (e), cells by age as well, even age a second goal",
+    "guided": "guidance by the mixture",
+    "guided_pilot": "the same, quotas trimmed by a pilot",
+    "guided_goals": "the same, to cells by age as well",
     "kmeans": "K-means clusters for components, weights as in (c)",
     "clean": "a mixture per cell in clean latent space, decoded as it is",
     "inverted": "one Gaussian per cell over latents inverted to pure noise",
@@ -34,12 +37,13 @@ METHODS = {
     "guidance": "classifier guidance on the predicted image",
 }
 # the methods whose groups and judges a card goes into
-OURS = ("plain", "localized_pilot", "overshoot", "goals")
+OURS = ("plain", "localized_pilot", "overshoot", "goals", "guided", "guided_pilot", "guided_goals")
 JUDGES = ("first", "second", "probe", "public")
 DOWNSTREAM = {
     "weights": "groups weighted alike, no generator",
     "plain": "plain faces added",
     "fair": "fair faces added, method (e)",
+    "guided": "guided faces added",
     "more_real": "as many more real faces added",
 }
 BLOCK = re.compile(r"(<!-- table (\w+) (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
