@@ -35,7 +35,7 @@ from fairgen_utils.rivals import even
 
 BATCH = 64
 SEED = 110_000  # of every sample here: none is judged elsewhere
-STRENGTHS, FIRST_STEPS = (2.0, 4.0, 6.0, 8.0, 12.0), (1, 2, 3)
+STRENGTHS, FIRST_STEPS = (2.0, 2.5, 3.0, 4.0, 6.0, 8.0, 12.0), (1, 2, 3)
 SETTINGS = {
     "strength": (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 12.0),
     "first_guided_step": (0, 1, 2, 3, 5),

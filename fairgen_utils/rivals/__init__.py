@@ -18,7 +18,7 @@ METHODS = (
     *("table", "pilot", "localized", "localized_pilot", "overshoot", "goals"),
     *("guided", "guided_pilot", "guided_goals"),
 )
-PILOT_FACES, PILOT_SEED = 4800, 20_000
+PILOT_FACES, PILOT_SEED = 2400, 20_000
 
 
 def even(world, attribute):
