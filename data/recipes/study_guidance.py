@@ -115,6 +115,8 @@ def row_of(world, judge, sampler, n, plain):
     real = pd.read_csv("data/results/brightness.csv").query(
         "world == @world.name and method == 'real'"
     )
+    # the table is in the order of the alphabet
+    real = real.set_index("group").loc[world.groups(world.cell_attributes[1])]
     away = brightness_by_group(world, sample.images, second.labels) - real["brightness"].to_numpy()
     row = {"n": n, "seed": SEED, "strength": sampler.strength, "steps": sampler.steps}
     row |= {"first_guided_step": sampler.first_guided_step}
