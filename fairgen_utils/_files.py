@@ -43,6 +43,12 @@ def whole_file(path):
         raise
 
 
+def sweep(folder):
+    """Remove what killed processes left half written; call it only where none is at work."""
+    for path in Path(folder).glob(".*.tmp"):
+        path.unlink(missing_ok=True)
+
+
 def write_whole(path, content):
     """Write bytes, or text as UTF-8, to a file: whole or not at all."""
     with whole_file(path) as temporary:

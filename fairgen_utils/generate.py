@@ -188,7 +188,7 @@ class Sampler:
         Sample
         """
         check_count(n, "n")
-        images, said, components, seconds = [], [], [], 0.0
+        images, said, components, seconds, done = [], [], [], 0.0, 0
         look = {"desc": self.name, "unit": "face", "disable": not progress, "delay": 1}
         with tqdm(total=n, **look) as bar:
             started = time.perf_counter()
@@ -199,8 +199,9 @@ class Sampler:
                 if classify:
                     said.append(self.world.classify(images[-1]))
                 bar.update(len(latents))
+                done += len(latents)
                 if on_batch is not None:
-                    on_batch(bar.n, n)
+                    on_batch(done, n)
                 started = time.perf_counter()
         known = components[0] is not None
         return Sample(
@@ -210,13 +211,16 @@ class Sampler:
             seconds,
         )
 
-    def latents(self, n, seed, progress=True):
-        """Clean latents of a seed's faces, (n, channels, height, width), and their components."""
+    def latents(self, n, seed, progress=True, first_batch=0):
+        """Clean latents of a seed's faces, (n, channels, height, width), and their components.
+
+        Batches before the `first_batch`-th are left out, as in `draw`.
+        """
         check_count(n, "n")
         parts = []
         look = {"desc": self.name, "unit": "face", "disable": not progress, "delay": 1}
         with tqdm(total=n, **look) as bar:
-            for latents, groups in self._batches(n, seed):
+            for latents, groups in self._batches(n, seed, first_batch):
                 parts.append((latents, groups))
                 bar.update(len(latents))
         latents, groups = zip(*parts, strict=True)

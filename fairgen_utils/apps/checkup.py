@@ -1,4 +1,7 @@
-"""Checkup: is this machine ready for the course? `python -m fairgen_utils.checkup` says."""
+"""Checkup: is this machine ready for the course? `python -m fairgen_utils checkup` says.
+
+Only Python's own modules are imported here, so that it can say so on a bare machine.
+"""
 
 import importlib
 import os
@@ -7,23 +10,14 @@ import shutil
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
-from fairgen_utils.load import load_world
-
 PACKAGES = (
-    "torch",
-    "diffusers",
-    "scikit-learn",
-    "torchmetrics",
-    "fairlearn",
-    "numpy",
-    "matplotlib",
-    "ipywidgets",
+    *("torch", "diffusers", "safetensors", "accelerate", "scikit-learn", "scipy", "numpy"),
+    *("torchmetrics", "fairlearn", "pandas", "pillow", "matplotlib", "seaborn", "jupyterlab"),
+    *("ipywidgets", "ipython", "tqdm", "filelock"),
 )
-
-
-IMPORT_NAMES = {"scikit-learn": "sklearn"}
-
-
+IMPORT_NAMES = {"scikit-learn": "sklearn", "pillow": "PIL", "ipython": "IPython"}
+WORLDS = ("heads", "utkface")
+PYTHON = (3, 11)
 GIGABYTE = 2**30
 
 
@@ -40,10 +34,31 @@ def checkup(root=None):
     list of tuple (bool, str)
         For every check, whether it passed, and what was found; if it failed, also what to do.
     """
-    checks = [(True, f"Python {platform.python_version()}")]
-    checks += [*map(_package, PACKAGES), _device()]
-    checks += [_world(name, root) for name in ("heads", "utkface")]
-    return checks + [_memory(), _disk()]
+    return list(_checks(root))
+
+
+def _checks(root=None):
+    yield _python()
+    packages = []
+    for name in PACKAGES:
+        packages.append(_package(name))
+        yield packages[-1]
+    yield _device()
+    ready = all(passed for passed, _ in packages)
+    for name in WORLDS:
+        yield _world(name, root) if ready else (
+            False,
+            f"world {name}: not looked at, since that takes the packages: install them first",
+        )
+    yield _memory()
+    yield _disk()
+
+
+def _python():
+    found = f"Python {platform.python_version()}"
+    if sys.version_info >= PYTHON:
+        return True, found
+    return False, f"{found} is too old: install Python {'.'.join(map(str, PYTHON))} or newer"
 
 
 def _package(name):
@@ -51,22 +66,26 @@ def _package(name):
         found = f"{name} {version(name)}"
         importlib.import_module(IMPORT_NAMES.get(name, name))
     except PackageNotFoundError:
-        return False, f"{name} is not installed: run `make test`, or see README, Two commands"
+        return False, f"{name} is not installed: see README, Two commands, or run pip install -e ."
     except Exception as error:  # a broken build raises whatever it likes
         return False, f"{name} does not import ({error}): install it again"
     return True, found
 
 
 def _device():
-    device = importlib.import_module("torch").cuda
-    if device.is_available():
-        return True, f"GPU {device.get_device_name()}; the course runs on the CPU all the same"
-    return True, f"no CUDA GPU, and none needed: {os.cpu_count()} CPU cores"
+    cores = f"{os.cpu_count()} CPU cores"
+    try:
+        device = importlib.import_module("torch").cuda
+        if device.is_available():
+            return True, f"GPU {device.get_device_name()}; the course runs on the CPU all the same"
+    except Exception:  # the line about torch says what is wrong with it
+        return True, f"{cores}; whether there is a GPU, torch would tell"
+    return True, f"no CUDA GPU, and none needed: {cores}"
 
 
 def _world(name, root):
     try:
-        load_world(name, root=root)
+        importlib.import_module("fairgen_utils.load").load_world(name, root=root)
     except (OSError, ValueError) as error:
         return False, f"world {name}: {error}"
     return True, f"world {name}: every file is there, checksums agree"
@@ -89,12 +108,10 @@ def _disk():
     return True, f"{free:.1f} GB of disk free"
 
 
-def main():
-    checks = checkup()
-    for passed, found in checks:
-        print("ok  " if passed else "FIX ", found)
-    sys.exit(not all(passed for passed, _ in checks))
-
-
-if __name__ == "__main__":
-    main()
+def command(options=None):
+    """Print each check as soon as it is made; 1 if one failed, 0 otherwise."""
+    ready = True
+    for passed, found in _checks():
+        print("ok  " if passed else "FIX ", found, flush=True)
+        ready = ready and passed
+    return 0 if ready else 1

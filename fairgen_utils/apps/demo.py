@@ -1,80 +1,59 @@
-"""The main job: biased faces, fair faces, and the numbers, from one command."""
+"""Demo: faces before and after, the same ones where the method allows it, and the numbers."""
 
-import argparse
-import base64
-import errno
-import json
-import os
 import time
-from html import escape
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from fairgen_utils import show
-from fairgen_utils._checks import check_count
-from fairgen_utils.generate import generate, pilot_weights
-from fairgen_utils.judge import audit_fairness, audit_quality
-from fairgen_utils.load import load_world
-from fairgen_utils.localize import localized_mixture
+from fairgen_utils._files import provenance, write_json
+from fairgen_utils.apps.folder import draw
+from fairgen_utils.apps.order import announce, make_folder, read_order
+from fairgen_utils.apps.report import SHOWN, before_after, write_report
+from fairgen_utils.judge import audit_fairness, audit_quality, detail
 from fairgen_utils.measure import share_intervals, shares
 
+COLOURS = {"plain": show.PLAIN, "guided": show.FAIR, "localized": show.FAIR}
 
-def parse_target(world, text):
-    """``"gender,ancestry"`` or ``"gender=0.3,0.7"`` -> attribute, target shares.
 
-    Shares follow the order of ``world.groups(attribute)``; uniform when none are given, or when
-    the word ``uniform`` is; ``joint:`` may stand before several attributes.
+def run(order, progress=True):
+    """Plain faces of an order's seed, and those it asks for.
+
+    Parameters
+    ----------
+    order : Order
+
+    Returns
+    -------
+    samples : dict of str to Sample
+        By method: plain sampling first.
+    preparation : dict
+        ``seconds`` that preparing the method took, and ``faces`` of its pilot.
     """
-    attribute, _, numbers = text.removeprefix("joint:").partition("=")
-    attribute = ",".join(world.names(attribute))
-    groups = world.groups(attribute)
-    if numbers in ("", "uniform"):
-        return attribute, np.full(len(groups), 1 / len(groups))
-    try:
-        target = np.array([float(number) for number in numbers.split(",")])
-    except ValueError:
-        raise ValueError(f"target: {numbers!r} are not numbers joined by commas") from None
-    if len(target) != len(groups) or (target < 0).any() or not abs(target.sum() - 1) <= 1e-6:
-        raise ValueError(
-            f"target: found {target.tolist()} for {groups}; give {len(groups)} shares, none "
-            "negative, that sum to 1"
-        )
-    return attribute, target
-
-
-def make_folder(path):
-    """A folder for results, which can be written to: better known before minutes of work."""
-    path.mkdir(parents=True, exist_ok=True)
-    if not os.access(path, os.W_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
-
-
-def run(world, attribute, target, n, seed, per_component):
-    """Plain and fair faces of a world: two Samples, and the seconds spent on fit and pilot."""
-    plain = generate(world, n, seed)
+    before = order.plain().sampler().draw(order.n, order.seed, progress=progress)
     started = time.perf_counter()
-    mixture = localized_mixture(world, attribute).overshoot(world.overshoot)
-    fit_seconds = time.perf_counter() - started
-    weights, _, pilot = pilot_weights(
-        world, mixture, attribute, target, per_component, seed + 1
-    )
-    # a seed of its own: the judged faces are never the pilot's
-    fair = generate(world, n, seed + 2, mixture, weights)
-    return plain, fair, {"fit": fit_seconds, "pilot": pilot.seconds}
+    sampler = order.sampler(progress)
+    seconds = time.perf_counter() - started
+    after = sampler.draw(order.n, order.seed, progress=progress)
+    spent = {"seconds": seconds, "faces": round(sampler.preparation / sampler.nfe)}
+    return {"plain": before, order.method: after}, spent
 
 
 def panels_of(world, attribute, target, samples):
-    """What `show.before_after` draws: a panel per attribute, then all of them jointly."""
-    names = attribute.split(",")
+    """What `show.before_after` draws: a panel per attribute, then all of them jointly.
+
+    Parameters
+    ----------
+    samples : dict of str to tuple (colour, Sample)
+    """
+    names = world.names(attribute)
     cube = np.reshape(target, [len(world.attributes[name]) for name in names])
     wanted = {
         name: cube.sum(tuple(i for i in range(len(names)) if i != axis))
         for axis, name in enumerate(names)
     }
     if 1 < len(names) and cube.size <= 8:
-        wanted[attribute] = cube.ravel()
+        wanted[world.text(names)] = cube.ravel()
     panels = []
     for name, goal in wanted.items():
         groups, series = world.groups(name), {}
@@ -86,107 +65,136 @@ def panels_of(world, attribute, target, samples):
     return panels
 
 
-def table_of(world, attribute, target, samples):
+def table_of(order, samples):
     """One row per method: discrepancies with intervals and floor, quality, speed."""
     rows = []
-    for label, (_, sample) in samples.items():
-        fairness = audit_fairness(world, sample.predictions, attribute, target)
-        quality = audit_quality(world, sample.predictions)
+    for method, sample in samples.items():
+        found = audit_fairness(order.world, sample.predictions, order.attribute, order.target)
         rows.append(
             {
-                "method": label,
-                "n": fairness["n"],
-                "FD": f"{fairness['fd']:.3f}",
-                "FD corrected": f"{fairness['fd_corrected']:.3f}",
-                "95 % interval": "{fd_corrected_low:.3f} to {fd_corrected_high:.3f}".format(
-                    **fairness
-                ),
-                "noise floor": f"{fairness['fd_floor95']:.3f}",
-                "Frechet distance": f"{quality['ffd']:.2f}",
+                "method": method,
+                "faces": found["n"],
+                "FD": f"{found['fd']:.3f}",
+                "FD corrected": f"{found['fd_corrected']:.3f}",
+                "95 % interval": f"{found['fd_corrected_low']:.3f} to "
+                f"{found['fd_corrected_high']:.3f}",
+                "noise floor": f"{found['fd_floor95']:.3f}",
+                "Frechet distance": _quality(order.world, sample),
                 "faces/s": f"{sample.faces_per_second:.1f}",
             }
         )
     return pd.DataFrame(rows)
 
 
-def write_report(path, figure, alt, table, sentences):
-    """One HTML file with nothing outside it, written whole or not at all."""
-    image = base64.b64encode(figure.read_bytes()).decode()
-    paragraphs = "".join(f"<p>{escape(sentence)}</p>" for sentence in sentences[1:])
-    page = f"""<!doctype html><html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width"><title>{escape(sentences[0])}</title><style>
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto;
-  padding: 0 1rem; color: #222; background: #fff }}
-img {{ width: 100%; height: auto }} table {{ border-collapse: collapse; margin: 1rem 0 }}
-th, td {{ padding: .3rem .8rem; border-bottom: 1px solid #ccc; text-align: right }}
-th:first-child, td:first-child {{ text-align: left }}</style></head><body>
-<h1>{escape(sentences[0])}</h1><img alt="{escape(alt)}" src="data:image/png;base64,{image}">
-{table.to_html(index=False, border=0)}{paragraphs}</body></html>"""
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(page, encoding="utf-8")
-    os.replace(temporary, path)
-
-
-def main(arguments=None):
-    parser = argparse.ArgumentParser(
-        prog="python -m fairgen_utils.demo", description=__doc__, allow_abbrev=False
-    )
-    parser.add_argument("--world", default="heads", help="heads or utkface (default: heads)")
-    parser.add_argument(
-        "--target",
-        help="attributes to make even, joined by commas (gender,ancestry), or shares you choose "
-        "(gender=0.3,0.7); default: the world's own target",
-    )
-    parser.add_argument("--n", type=int, default=500, help="faces per method (default: 500)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--pilot", type=int, default=60, help="pilot faces per component")
-    parser.add_argument("--out", type=Path, default=Path("outputs"), help="default: outputs/")
-    options = parser.parse_args(arguments)
+def _quality(world, sample):
     try:
-        world = load_world(options.world)
-        attribute, target = parse_target(world, options.target or world.target)
-        world.confusion(attribute)  # before minutes of work: can the classifier tell them apart?
-        if options.n < 40:
-            raise ValueError(f"n: found {options.n}; the figure shows 40 faces, so ask for 40+")
-        if options.pilot < 1:
-            raise ValueError(f"pilot: found {options.pilot}; ask for 1 face or more")
-        check_count(options.seed, "seed", least=0)
-        make_folder(options.out)
-    except (ValueError, OSError) as error:
-        parser.exit(2, f"{error}\n")
-
-    plain, fair, seconds = run(world, attribute, target, options.n, options.seed, options.pilot)
-    samples = {"plain": (show.PLAIN, plain), "localized": (show.FAIR, fair)}
-    table = table_of(world, attribute, target, samples)
-    sentences = [
-        f"{world.name}: faces before and after, {attribute.replace(',', ' and ')}",
-        "FD is the distance of the measured shares from the target; corrected is the same after "
-        "accounting for the classifier's known errors; a generator exactly at the target would "
-        "stay below the noise floor in 95 of 100 such measurements. The Frechet distance is to a "
-        "balanced reference, lower is better.",
-        f"Fitting the mixture took {seconds['fit']:.0f} s and its pilot of generated faces "
-        f"{seconds['pilot']:.0f} s, once; seed {options.seed}.",
-        "Groups are what a classifier perceives in pixels, in somebody's categories; they are not "
-        "people's identities.",
-    ]
-    alt = (
-        f"Plain {world.name} faces above, localized ones below, and bars of their shares beside; "
-        + "; ".join(f"{row.method}: FD {row.FD}" for row in table.itertuples())
-    )
-    figure = show.before_after(
-        plain.images, fair.images, panels_of(world, attribute, target, samples)
-    )
-    picture = show.picture(figure, alt)
-    path = options.out / f"demo_{world.name}.png"
-    path.write_bytes(picture.data)
-    write_report(path.with_suffix(".html"), path, alt, table, sentences)
-    settings = {"world": world.name, "attribute": attribute, "target": target.tolist()}
-    settings |= {"n": options.n, "seed": options.seed, "pilot_per_component": options.pilot}
-    settings |= {"timestep": world.timestep, "overshoot": world.overshoot}
-    path.with_suffix(".json").write_text(json.dumps(settings, indent=1) + "\n")
-    print(table.to_string(index=False))
-    print(f"\n{path}\n{path.with_suffix('.html')}")
+        return f"{audit_quality(world, sample.predictions)['ffd']:.2f}"
+    except ValueError:  # a world of one's own may have no real faces to compare with
+        return "unknown"
 
 
-if __name__ == "__main__":
-    main()
+def brightness(images):
+    """Mean over the middle of each picture and all colours, from 0 to 255: shape (n,)."""
+    images = np.asarray(images)
+    side = images.shape[1]
+    middle = slice(side * 3 // 8, side * 21 // 32)  # cheeks, nose and eyes
+    return images[:, middle, middle].mean((1, 2, 3))
+
+
+def looks_of(order, samples):
+    """What the method does to each group's pictures, before and after: a row for each group.
+
+    Groups are those the classifier reads, so a row's faces are other ones before and after.
+    """
+    rows = []
+    for name in order.attribute:
+        for g, group in enumerate(order.world.attributes[name]):
+            own = [s.images[s.predictions.labels[name] == g] for s in samples.values()]
+            row = {"group": group, "faces": [str(len(images)) for images in own]}
+            row["brightness"] = [f"{brightness(i).mean():.0f}" if len(i) else "-" for i in own]
+            row["sharpness"] = [f"{1000 * detail(i):.2f}" if len(i) else "-" for i in own]
+            rows.append({key: v if key == "group" else " to ".join(v) for key, v in row.items()})
+    return pd.DataFrame(rows)
+
+
+def sentences_of(order, samples, spent):
+    """What the picture and the numbers show, in sentences that are true for this run."""
+    world, (plain, made) = order.world, samples.values()
+    before, after = (world.joint(s.predictions.labels, order.attribute) for s in (plain, made))
+    paired = order.method == "guided"
+    if paired:
+        change = np.abs(plain.images.astype(float) - made.images).mean()
+        which = (
+            "Each pair is one face twice: above as plain sampling makes it, below from the same "
+            "noise, guided to the group it was given, so that all groups together meet the target. "
+            f"Of {order.n} faces, {np.sum(before != after)} are read as another group than before; "
+            f"a pixel changes by {change:.0f} of 255 on average. The lower face is an edit of the "
+            "upper one by what the mixture knows of groups; not what a person would look like who "
+            "belonged to another, for there is no person."
+        )
+    else:
+        which = (
+            "Above are faces as plain sampling makes them; below, others, which start from a "
+            "mixture of the groups part of the way down. They are no pairs."
+        )
+    prepared = f"Fitting the mixture took {spent['seconds']:.0f} s, once; no pilot was needed."
+    if spent["faces"]:
+        prepared = (
+            f"Fitting the mixture, and its weights to a pilot of {spent['faces']} faces, took "
+            f"{spent['seconds']:.0f} s, once."
+        )
+    return {
+        "title": f"{world.name}: faces before and after, {_listed(order.attribute)}",
+        "which": which,
+        "read": "Below each picture stands what the classifier reads"
+        + (": first above, then below, or once where it is the same." if paired else "."),
+        "numbers": "FD is the distance of the measured shares from the target; corrected is the "
+        "same after accounting for the classifier's known errors; a generator exactly at the "
+        "target would stay below the noise floor in 95 of 100 such measurements. The Frechet "
+        "distance is to a balanced reference, lower is better.",
+        "looks": f"From plain to {order.method}: how many faces the classifier reads as the group, "
+        "how bright the middle of those faces is, from 0 to 255, and how sharp the pictures are "
+        "(mean squared Laplacian, times 1000). A method that draws a group darker or lighter, or "
+        "blurs it, shows here.",
+        "made": f"{prepared} Seed {order.seed}.",
+        "groups": "Groups are what a classifier perceives in pixels, in somebody's categories; "
+        "they are not people's identities.",
+    }
+
+
+def _listed(names):
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def command(options):
+    """`python -m fairgen_utils demo`."""
+    if options.method == "plain":
+        raise ValueError(
+            "method: the demo sets plain faces beside those of a method; give guided or localized, "
+            "or 'generate --method plain' for plain faces alone"
+        )
+    order = read_order(options, options.n)
+    if order.n < SHOWN:
+        raise ValueError(f"n: found {order.n}; the picture shows {SHOWN}, so give as many")
+    out = make_folder(options.out)
+    announce(order.plain(), order)
+    samples, spent = run(order)
+    table, looks = table_of(order, samples), looks_of(order, samples)
+    sentences = sentences_of(order, samples, spent)
+    print(table.to_string(index=False), looks.to_string(index=False), sep="\n\n")
+    print(f"\n{sentences['which']}\n")
+    path = out / f"demo_{order.world.name}.json"
+    rows = {"measured": table.to_dict("records"), "looks": looks.to_dict("records")}
+    write_json(path, provenance(order.world, order.settings) | rows)
+    print(path)
+    coloured = {name: (COLOURS[name], sample) for name, sample in samples.items()}
+    panels = panels_of(order.world, order.attribute, order.target, coloured)
+    paired = order.method == "guided"
+    alt = "; ".join(f"{row.method}: FD {row.FD}" for row in table.itertuples())
+    alt = f"Plain {order.world.name} faces and {order.method} ones, with bars of shares; {alt}"
+    picture = path.with_suffix(".png")
+    if draw(picture, lambda: (before_after(samples, panels, paired), alt)):
+        print(picture)
+    page = path.with_suffix(".html")
+    write_report(page, order, samples, panels, [table, looks], sentences)
+    print(page)

@@ -1,50 +1,46 @@
 """Generate many faces with many processes: shards that resume, and are merged at the end.
 
-On one machine or several, each process takes every so-manieth shard. A shard's seed depends on its
-number alone, so the faces are the same whoever makes them, and a killed run goes on where it was.
+On one machine or several, each process takes every so-manieth shard. A shard is whole batches of
+the one `Sampler`, whose random numbers depend on a batch's place alone: so the faces are the same
+whoever makes them, the same as in the demo, and a killed run goes on where it was.
 
-    torchrun --standalone --nproc-per-node 2 -m fairgen_utils.apps.shards --faces 50000 --out faces
+    torchrun --standalone --nproc-per-node 2 -m fairgen_utils shards --faces 50000 --out faces
 
 does it on the processor of one machine; `accelerate launch` in place of `torchrun` and its option
 on one machine with GPUs or, after `accelerate config`, on many that share a folder.
 
-Three jobs run one after the other, each in shards: the pool in which attributes are localized
-(`own_world` only; shipped worlds bring theirs), the pilot that weights are fitted on, the faces.
+Up to three jobs run one after the other, each in shards: the pool in which attributes are localized
+(`own_world` only; shipped worlds bring theirs), the pilot (method localized only), the faces.
 """
 
-import argparse
 import csv
-import importlib
-import io
-import json
-import os
-import time
+import hashlib
 import zipfile
 import zlib
 from pathlib import Path
 
-import diffusers
 import numpy as np
-import pandas as pd
 import torch
 from accelerate import PartialState
-from PIL import Image
 from tqdm import tqdm
 
-from fairgen_utils._checks import check_count, check_target
-from fairgen_utils.apps.demo import parse_target
-from fairgen_utils.generate import (
-    decode,
-    latent_shape,
-    sample_localized,
-    sample_plain,
-    start_timestep,
+from fairgen_utils._checks import check_count
+from fairgen_utils._files import (
+    as_png,
+    check_same,
+    fingerprint,
+    read_json,
+    whole_file,
+    write_arrays,
+    write_json,
 )
-from fairgen_utils.load import World, load_world
-from fairgen_utils.localize import component_table, localized_mixture, solve_weights
+from fairgen_utils.apps.order import PILOT_SEED, announce, even, read_order
+from fairgen_utils.generate import Sampler
+from fairgen_utils.localize import component_table, solve_weights
+from fairgen_utils.models.diffusion import decode
 from fairgen_utils.models.own_world import OwnWorld
 
-PILOT_SEED, FACES_SEED = 1, 2  # of the three jobs; the pool has its world's own
+SHARD_SIZE = 256
 
 
 def processes():
@@ -62,8 +58,9 @@ def run_shards(job, n, make, folder, shard_size, state=None):
     n : int
         Faces in all.
     make : callable
-        ``make(count, shard)`` returns the arrays of a shard with `count` faces, by name. It must
-        take its random numbers from `shard`, the shard's number, alone.
+        ``make(count, shard, on_batch)`` returns the arrays of a shard with `count` faces, by name,
+        and calls ``on_batch(faces)`` as they come. It must take its random numbers from `shard`,
+        the shard's number, alone.
     folder : Path
     shard_size : int
     state : accelerate.PartialState, optional
@@ -77,17 +74,13 @@ def run_shards(job, n, make, folder, shard_size, state=None):
     counts = [min(shard_size, n - start) for start in range(0, n, shard_size)]
     paths = [folder / f"{job}_{shard:05}.npz" for shard in range(len(counts))]
     mine = range(state.process_index, len(counts), state.num_processes)
-    look = {"desc": job, "unit": "face", "smoothing": 0, "disable": state.process_index > 0}
-    bar = tqdm(total=sum(counts[shard] for shard in mine), **look)  # the first process's own part
-    for shard in mine:
-        if not paths[shard].exists():
-            # written beside and renamed: a kill leaves either a whole shard or none
-            temporary = folder / f".{job}_{shard:05}.{os.getpid()}.tmp"
-            with temporary.open("wb") as file:
-                np.savez(file, **make(counts[shard], shard))
-            os.replace(temporary, paths[shard])
-        bar.update(counts[shard])
-    bar.close()
+    made = sum(counts[shard] for shard in mine if paths[shard].exists())
+    look = {"desc": job, "unit": "face", "initial": made, "disable": state.process_index > 0}
+    # the first process's own part
+    with tqdm(total=sum(counts[shard] for shard in mine), **look) as bar:
+        for shard in mine:
+            if not paths[shard].exists():
+                write_arrays(paths[shard], **make(counts[shard], shard, bar.update))
     state.wait_for_everyone()
     absent = [path.name for path in paths if not path.exists()]
     if absent:
@@ -109,42 +102,22 @@ def read_shard(path):
         raise ValueError(f"{path} is damaged ({error}); delete it, and it is made again") from None
 
 
-def read_record(path):
-    """What a JSON file of a run says; ValueError if it is damaged."""
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged ({error}); delete its folder and start over") from None
-    if not isinstance(record, dict):
-        raise ValueError(f"{path} is damaged: no record of a run; delete its folder and start over")
-    return record
-
-
-def generate_sharded(
-    world, attribute, target, n, folder, seed=0, per_component=60, shard_size=250, plain=False
-):
-    """Fair faces of a world, in shards: pool, pilot, faces. Safe to kill and to start again.
+def generate_sharded(order, folder, shard_size=SHARD_SIZE):
+    """The faces of an order, in shards. Safe to kill and to start again.
 
     Parameters
     ----------
-    world : World or OwnWorld
-    attribute : str
-        Joined by commas: ``"gender,ancestry"``.
-    target : array_like, shape (n_groups,)
-    n : int
+    order : Order
     folder : path
         Made if missing. Shards stay in it until you delete them.
-    seed : int
-    per_component : int
-        Pilot faces of each component.
     shard_size : int
-    plain : bool
-        Plain sampling instead: no pool, no pilot.
+        A multiple of the sampler's batches, 64: a shard holds whole ones.
 
     Returns
     -------
     list of Path
-        Shards with ``images``, uint8, and one ``label_NAME`` for each attribute.
+        Shards with ``images``, uint8, one ``label_NAME`` for each attribute and, of faces that
+        were led to cells or started from components, ``components``.
 
     Raises
     ------
@@ -152,105 +125,92 @@ def generate_sharded(
         If an argument is amiss, the folder holds a run with other settings, or a file in it is
         damaged.
     """
-    target = check_order(world, attribute, target, n, seed, per_component, shard_size)
+    check_shard_size(order.world, shard_size)
     state, folder = processes(), Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    _settle(
-        folder / "settings.json",
-        {
-            "world": world.name,
-            "attribute": attribute,
-            "target": target.tolist(),
-            "n": n,
-            "seed": seed,
-            "per_component": per_component,
-            "shard_size": shard_size,
-            "method": "plain" if plain else "localized",
-            "timestep": world.timestep,
-            "overshoot": world.overshoot,
-            "num_inference_steps": world.num_inference_steps,
-            "torch": torch.__version__,
-            "diffusers": diffusers.__version__,
-        },
-        state,
-    )
-
-    def shard_of(mixture, weights, part):
-        return lambda count, shard: _make(world, mixture, weights, count, (seed, part, shard))
-
-    if plain:
-        return run_shards("faces", n, shard_of(None, None, FACES_SEED), folder, shard_size, state)
-    if isinstance(world, OwnWorld):
-        _share_pool(world, folder, shard_size, state)
-    mixture = localized_mixture(world, attribute).overshoot(world.overshoot)
-    k = len(mixture.weights_)
-    even = shard_of(mixture, np.full(k, 1 / k), PILOT_SEED)
-    paths = run_shards("pilot", k * per_component, even, folder, shard_size, state)
-    labels = {name: join(paths, f"label_{name}") for name in world.attributes}
-    groups = len(world.groups(attribute))
-    table = component_table(join(paths, "components"), world.joint(labels, attribute), k, groups)
-    weights = solve_weights(table, target, world.confusion(attribute))
-    faces = shard_of(mixture, weights, FACES_SEED)
-    return run_shards("faces", n, faces, folder, shard_size, state)
+    settings = fingerprint(order.world, order.settings | {"shard_size": shard_size})
+    _settle(folder / "settings.json", settings, state)
+    if isinstance(order.world, OwnWorld) and order.method != "plain":
+        if order.world.pool is None:
+            _share_pool(order.world, folder, shard_size, state)
+        latents = np.ascontiguousarray(order.world.pool[0])  # somebody may have brought their own
+        _settle(folder / "pool.json", {"pool": hashlib.sha256(latents).hexdigest()}, state)
+    sampler = order.unfitted()
+    if order.method == "localized":
+        sampler = _fit_to_pilot(order, sampler, folder, shard_size, state)
+    make = _shard_of(sampler, order.seed, shard_size)
+    return run_shards("faces", order.n, make, folder, shard_size, state)
 
 
-def check_order(world, attribute, target, n, seed, per_component, shard_size):
-    """Refuse what cannot be made, before a folder is; the target as an array otherwise."""
-    for count in (n, shard_size, per_component):
-        check_count(count, "n, shard_size, per_component")
-    check_count(seed, "seed", least=0)
-    return check_target(target, len(world.groups(attribute)))
-
-
-def plan(world, n, components, per_component=60, timed=16):
-    """What a run will cost, from a few faces made here and now: before hours are spent.
-
-    Parameters
-    ----------
-    world : World or OwnWorld
-    n : int
-        Faces wanted.
-    components : int
-        Gaussians of the mixture, one for each attribute cell.
-    per_component : int
-        Pilot faces of each.
-    timed : int
-        Faces that are generated to take the time.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row for each job: ``faces``, network ``calls`` a face, ``hours`` for one process like
-        this one, and ``gigabytes`` of shards on disk. Those of the pool must fit in memory, too:
-        the mixture is fitted to all of it.
-    """
-    check_count(n, "n")
-    steps, shape = world.num_inference_steps, latent_shape(world.pipeline)
-    timestep, index = start_timestep(world.pipeline, world.timestep, steps)
-    full = sample_plain(world.pipeline, timed, 0, steps, progress=False)  # warms up, too
-    started = time.perf_counter()
-    sample_plain(world.pipeline, timed, 0, steps, progress=False)
-    per_call = (time.perf_counter() - started) / timed / steps
-    started = time.perf_counter()
-    images = decode(world.pipeline, full, progress=False)
-    world.classify(images)
-    finish = (time.perf_counter() - started) / timed
-    jobs = {"pilot": (components * per_component, steps - index), "faces": (n, steps - index)}
-    if isinstance(world, OwnWorld):
-        jobs = {"pool": (world.pool_size, steps)} | jobs
-    rows = []
-    for job, (faces, calls) in jobs.items():
-        bytes_each = 2 * np.prod(shape) if job == "pool" else images[0].nbytes
-        rows.append(
-            {
-                "job": job,
-                "faces": faces,
-                "calls": calls,
-                "hours": faces * (calls * per_call + finish) / 3600,
-                "gigabytes": faces * bytes_each / 1e9,
-            }
+def check_shard_size(world, shard_size):
+    """A shard holds whole batches: those alone are the same whoever makes them."""
+    batch = Sampler(world).batch_size
+    if check_count(shard_size, "shard_size") % batch:
+        raise ValueError(
+            f"shard_size: found {shard_size}; give a multiple of {batch}, the faces of a batch"
         )
-    return pd.DataFrame(rows).set_index("job")
+
+
+def _settle(path, settings, state):
+    """Write the settings of a new run; refuse to mix shards of two different ones."""
+    if state.is_main_process and not path.exists():
+        write_json(path, settings)
+    state.wait_for_everyone()
+    check_same(read_json(path), settings, f"folder: {path.parent}")
+
+
+def _shard_of(sampler, seed, shard_size):
+    def make(count, shard, on_batch):
+        done = 0
+
+        def moved(now, n):
+            nonlocal done
+            on_batch(now - done)
+            done = now
+
+        first = shard * shard_size // sampler.batch_size
+        look = {"progress": False, "on_batch": moved, "first_batch": first}
+        sample = sampler.draw(count, seed, **look)
+        arrays = {"images": sample.images}
+        if sample.components is not None:
+            arrays["components"] = sample.components
+        labels = sample.predictions.labels.items()
+        return arrays | {f"label_{name}": values for name, values in labels}
+
+    return make
+
+
+def _fit_to_pilot(order, sampler, folder, shard_size, state):
+    """The sampler with weights fitted to a pilot; as `localize.fit_weights` does, in shards."""
+    world, k = order.world, len(sampler.weights)
+    pilot = _shard_of(sampler.with_weights(even(k)), PILOT_SEED + order.seed, shard_size)
+    paths = run_shards("pilot", k * order.per_component, pilot, folder, shard_size, state)
+    labels = {name: join(paths, f"label_{name}") for name in world.attributes}
+    groups = len(world.groups(order.attribute))
+    labels = world.joint(labels, order.attribute)
+    table = component_table(join(paths, "components"), labels, k, groups)
+    weights = solve_weights(table, order.target, world.confusion(order.attribute))
+    return sampler.with_weights(weights, preparation=sampler.nfe * len(labels))
+
+
+def _share_pool(world, folder, shard_size, state):
+    """The world's pool, made in shards: the same as it would make alone."""
+    sampler = Sampler(world)
+
+    def make(count, shard, on_batch):
+        parts, size = [], sampler.batch_size
+        for start in range(0, count, size):
+            first, n = (shard * shard_size + start) // size, min(size, count - start)
+            look = {"progress": False, "first_batch": first}
+            parts.append(sampler.latents(n, world.seed, **look)[0].astype(np.float16))
+            on_batch(n)
+        latents = np.concatenate(parts)
+        labels = world.classify(decode(world.pipeline, latents, progress=False)).labels
+        return {"latents": latents} | {f"label_{name}": values for name, values in labels.items()}
+
+    paths = run_shards("pool", world.pool_size, make, folder, shard_size, state)
+    labels = {name: join(paths, f"label_{name}") for name in world.attributes}
+    world.set_pool(join(paths, "latents"), labels)
 
 
 def merge(paths, out, attributes):
@@ -269,134 +229,35 @@ def merge(paths, out, attributes):
     int
         How many faces.
     """
-    archive_path, table_path = out / "faces.zip", out / "labels.csv"
-    archive_part, table_part = (path.with_suffix(".part") for path in (archive_path, table_path))
     number = 0
-    with (
-        zipfile.ZipFile(archive_part, "w", zipfile.ZIP_STORED) as archive,
-        table_part.open("w", newline="", encoding="utf-8") as table,
-    ):
-        rows = csv.writer(table)
-        rows.writerow(["file", *attributes])
-        for path in tqdm(paths, desc="merging", unit="shard", delay=1):
-            stored = read_shard(path)
-            images = stored["images"]
-            labels = {name: stored[f"label_{name}"] for name in attributes}
-            for i, image in enumerate(images):
-                file = f"{number:06}.png"
-                content = io.BytesIO()
-                Image.fromarray(image).save(content, "PNG")
-                archive.writestr(zipfile.ZipInfo(file), content.getvalue())
-                rows.writerow([file, *(attributes[name][labels[name][i]] for name in attributes)])
-                number += 1
-    os.replace(archive_part, archive_path)
-    os.replace(table_part, table_path)
+    with whole_file(out / "labels.csv") as table_path, whole_file(out / "faces.zip") as zip_path:
+        with (
+            zipfile.ZipFile(zip_path, "w", zipfile.ZIP_STORED) as archive,
+            table_path.open("w", newline="", encoding="utf-8") as table,
+        ):
+            rows = csv.writer(table)
+            rows.writerow(["file", *attributes])
+            for path in tqdm(paths, desc="merging", unit="shard", delay=1):
+                stored = read_shard(path)
+                labels = {name: stored[f"label_{name}"] for name in attributes}
+                for i, image in enumerate(stored["images"]):
+                    file = f"{number:06}.png"
+                    # a ZipInfo has a constant date: the same faces make the same file
+                    archive.writestr(zipfile.ZipInfo(file), as_png(image))
+                    names = (groups[labels[name][i]] for name, groups in attributes.items())
+                    rows.writerow([file, *names])
+                    number += 1
     return number
 
 
-def _make(world, mixture, weights, count, key):
-    seed = int(np.random.SeedSequence(key).generate_state(1)[0])
-    steps = world.num_inference_steps
-    if mixture is None:
-        latents = sample_plain(world.pipeline, count, seed, steps, progress=False)
-        components = np.zeros(count, np.int64)
-    else:
-        latents, components = sample_localized(
-            world.pipeline, mixture, count, world.timestep, seed, weights, steps, progress=False
-        )
-    images = decode(world.pipeline, latents, progress=False)
-    labels = world.classify(images).labels
-    arrays = {"images": images, "components": components}
-    return arrays | {f"label_{name}": values for name, values in labels.items()}
-
-
-def _share_pool(world, folder, shard_size, state):
-    def make(count, shard):
-        seed = int(np.random.SeedSequence((world.seed, shard)).generate_state(1)[0])
-        steps = world.num_inference_steps
-        latents = sample_plain(world.pipeline, count, seed, steps, progress=False)
-        labels = world.classify(decode(world.pipeline, latents, progress=False)).labels
-        arrays = {"latents": latents.astype(np.float16)}
-        return arrays | {f"label_{name}": values for name, values in labels.items()}
-
-    paths = run_shards("pool", world.pool_size, make, folder, shard_size, state)
-    labels = {name: join(paths, f"label_{name}") for name in world.attributes}
-    world.set_pool(join(paths, "latents"), labels)
-
-
-def _settle(path, settings, state):
-    """Write the settings of a new run; refuse to mix shards of two different ones."""
-    if state.is_main_process and not path.exists():
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(settings, indent=1) + "\n")
-        os.replace(temporary, path)
-    state.wait_for_everyone()
-    found = read_record(path)
-    different = {key: found.get(key) for key in settings if found.get(key) != settings[key]}
-    if different:
-        raise ValueError(
-            f"folder: {path.parent} holds a run with other settings ({different}); choose another "
-            "folder, or delete this one to start over"
-        )
-
-
-def world_of(name, device, dtype):
-    """A shipped world by name, or whatever ``module:function`` returns."""
-    if ":" not in name:
-        return load_world(name, device=device, dtype=dtype)
-    module, _, function = name.partition(":")
-    try:
-        made = getattr(importlib.import_module(module), function)()
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise ValueError(f"world: {name} cannot be called ({error})") from error
-    if not isinstance(made, World):
-        raise ValueError(f"world: {name} returned {type(made).__name__}; return a world")
-    return made
-
-
-def main(arguments=None):
-    parser = argparse.ArgumentParser(
-        prog="python -m fairgen_utils.apps.shards",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument(
-        "--world",
-        default="heads",
-        help="heads, utkface, or module:function of your own that returns a world (default: heads)",
-    )
-    parser.add_argument("--target", help="as in the demo: gender,ancestry or gender=0.3,0.7")
-    # not --n: torchrun would take that for an option of its own
-    parser.add_argument("--faces", type=int, default=1000, help="how many (default: 1000)")
-    parser.add_argument("--out", type=Path, required=True, help="folder; resumed if begun")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--pilot", type=int, default=60, help="pilot faces per component")
-    parser.add_argument("--shard-size", type=int, default=250, help="faces in a shard")
-    parser.add_argument("--plain", action="store_true", help="plain sampling, for comparison")
-    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
-    options = parser.parse_args(arguments)
+def command(options):
+    """`python -m fairgen_utils shards`."""
     state = processes()
-    try:
-        world = world_of(options.world, state.device, getattr(torch, options.dtype))
-        attribute, target = parse_target(world, options.target or world.target)
-        paths = generate_sharded(
-            world,
-            attribute,
-            target,
-            options.faces,
-            options.out,
-            options.seed,
-            options.pilot,
-            options.shard_size,
-            options.plain,
-        )
-    except (ValueError, OSError) as error:
-        parser.exit(2, f"{error}\n")
+    order = read_order(options, options.faces, state.device, options.dtype)
+    check_shard_size(order.world, options.shard_size)
     if state.is_main_process:
-        n = merge(paths, options.out, world.attributes)
+        announce(order, processes=state.num_processes)
+    paths = generate_sharded(order, options.out, options.shard_size)
+    if state.is_main_process:
+        n = merge(paths, options.out, order.world.attributes)
         print(f"{n} faces: {options.out / 'faces.zip'}, {options.out / 'labels.csv'}")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,115 @@
+"""Folders: the shares of whatever pictures lie in one, as a world's classifier reads them."""
+
+import sys
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from fairgen_utils import show
+from fairgen_utils._files import write_whole
+from fairgen_utils.apps.order import make_folder, open_world
+from fairgen_utils.datasets import read_pictures
+from fairgen_utils.judge import audit_fairness
+from fairgen_utils.measure import correct_shares, share_intervals, shares
+from fairgen_utils.models.world import Predictions
+
+CHUNK = 2000  # pictures in memory at a time
+COLUMNS = ("attribute", "fd_corrected", "fd_corrected_low", "fd_corrected_high", "fd_floor95")
+
+
+def measure_folder(world, path, joint=None):
+    """Shares of groups among the pictures of a folder or zip, by the classifier's word.
+
+    Parameters
+    ----------
+    world : World
+        Its classifier reads the pictures, each cut to a square and scaled to the world's own size;
+        they should show faces as close as the world's own.
+    path : path
+    joint : sequence of (str or tuple of str), optional
+        Attributes to report jointly as well, cell by cell; the world's target when omitted.
+
+    Returns
+    -------
+    shares : pandas.DataFrame
+        A row for each group of every attribute, then for each cell: ``attribute``, ``group``,
+        ``n``, ``share``, 95 % interval ``low``, ``high``, and ``corrected`` for the classifier's
+        errors on the world's own faces.
+    fairness : pandas.DataFrame
+        A row for each attribute or joint, as `judge.audit_fairness` against even shares.
+    """
+    joint = [world.target] if joint is None else joint
+    asked = [world.text(attribute) for attribute in joint]  # refused before minutes of reading
+    names = list(dict.fromkeys([*world.attributes, *asked]))
+    for name in names:
+        world.confusion(name)
+    pictures, found = read_pictures(path, world.image_size), []
+    for start in tqdm(range(0, len(pictures), CHUNK), desc="classifying", delay=2):
+        found.append(world.classify(pictures[start : start + CHUNK]))
+    predictions = Predictions.joined(found)
+    rows, audits = [], []
+    for name in names:
+        groups, labels = world.groups(name), world.joint(predictions.labels, name)
+        measured, ends = shares(labels, len(groups)), share_intervals(labels, len(groups))
+        corrected = correct_shares(measured, world.confusion(name))
+        for g, group in enumerate(groups):
+            row = {"attribute": name, "group": group, "n": len(pictures), "share": measured[g]}
+            rows.append(row | {"low": ends[g, 0], "high": ends[g, 1], "corrected": corrected[g]})
+        audits.append({"attribute": name} | audit_fairness(world, predictions, name))
+    return pd.DataFrame(rows), pd.DataFrame(audits)
+
+
+def figure_of(table, title):
+    """Share bars of a table of `measure_folder`, and what they show in words."""
+    panels, alt = [], []
+    for name, rows in table.groupby("attribute", sort=False):
+        groups = rows["group"].tolist()
+        series = {"measured": (show.FAIR, rows["share"], rows[["low", "high"]].to_numpy())}
+        title_of = name.replace(",", " and ")
+        panels.append((title_of, groups, series, np.full(len(groups), 1 / len(groups))))
+        alt += [f"{row.group} {row.share:.2f}" for row in rows.itertuples()]
+    return show.share_panels(panels, title), "Shares: " + ", ".join(alt)
+
+
+def draw(path, figure_and_alt):
+    """Draw a figure to a file; what goes wrong is told, since the work it shows is done.
+
+    Parameters
+    ----------
+    path : Path
+    figure_and_alt : callable
+        Returns a figure and its words.
+
+    Returns
+    -------
+    bool
+        Whether it was drawn.
+    """
+    try:
+        write_whole(path, show.picture(*figure_and_alt()).data)
+    except Exception as error:  # whatever a figure trips over, the numbers stand
+        why = f"{type(error).__name__}: {error}"
+        print(f"{path} was not drawn ({why}); the numbers are complete", file=sys.stderr)
+        return False
+    return True
+
+
+def command(options):
+    """`python -m fairgen_utils measure`."""
+    world = open_world(options.world)
+    make_folder(options.out)
+    table, fairness = measure_folder(world, options.folder, options.attributes)
+    print(table.round(3).to_string(index=False), end="\n\n")
+    print(fairness[list(COLUMNS)].round(3).to_string(index=False))
+    print(
+        "\nFD: distance from even shares, corrected for the classifier's errors on the world's own "
+        "faces; on other pictures it errs more. Labels are what it perceives, not identities."
+    )
+    written = options.out / "shares.csv"
+    write_whole(written, table.round(5).to_csv(index=False, lineterminator="\n"))
+    print(written)
+    path = options.out / "shares.png"
+    title = f"{options.folder.name}: {table['n'].iloc[0]} pictures"
+    if draw(path, lambda: figure_of(table, title)):
+        print(path)
