@@ -82,7 +82,39 @@ def check_tail(confidence):
     return (1 - confidence) / 2
 
 
+def check_fractions(values, name):
+    """Numbers in [0, 1] as an array; ValueError names the argument `name`."""
+    values = check_numbers(values, name)
+    if np.any(~(abs(values - 0.5) <= 0.5)):
+        raise ValueError(f"{name}: {values.tolist()}; pass values in [0, 1], such as 0.95")
+    return values
+
+
+def check_cells(cells, n, name="cells"):
+    """The cell of each of n faces, any integers, or None; ValueError names the argument `name`."""
+    if cells is None:
+        return None
+    cells = np.asarray(cells)
+    if cells.shape != (n,) or cells.dtype.kind not in "iu":
+        found = f"{cells.dtype} of shape {cells.shape} for {n} faces"
+        raise ValueError(f"{name}: {found}; pass the cell each face was given, an integer")
+    return cells
+
+
+def check_quotas(quotas, n_groups):
+    """Faces given to each cell, and P(predicted | cell)."""
+    if len(quotas) != 2:
+        raise ValueError(f"quotas: {len(quotas)} parts; pass a number or the pair (faces, rates)")
+    rates = check_shares(quotas[1], "quotas, rates", n_groups)
+    faces = check_numbers(quotas[0], "quotas, faces")
+    if faces.shape != rates.shape[:-1] or rates.ndim != 2 or not (faces >= 0).all():
+        found = f"{faces.tolist()!r:.60} for rates of shape {rates.shape}"
+        raise ValueError(f"quotas, faces: {found}; pass the number of faces of each cell")
+    return faces, rates
+
+
 def check_confusion(confusion, n_groups):
+    """P(predicted | true) as an array that can be inverted."""
     confusion = check_shares(confusion, "confusion", n_groups)
     if confusion.ndim != 2 or len(confusion) != confusion.shape[1]:
         raise ValueError(f"confusion: shape {confusion.shape}; pass one row per true group")
@@ -103,3 +135,21 @@ def check_images(images, size=None):
             f"images: found {images.dtype} of shape {images.shape}; give uint8, shape {wanted}"
         )
     return images
+
+
+def check_errors(confusion, n_groups):
+    """P(predicted | true), and how many faces each row was counted on: None where it is exact.
+
+    `confusion` may be such rates, or the counts behind them, or None: then both are None.
+    """
+    if confusion is None:
+        return None, None
+    counts = check_numbers(confusion, "confusion")
+    whole = np.isfinite(counts).all() and (counts >= 0).all() and (counts == counts.round()).all()
+    if counts.ndim != 2 or not whole or (counts.sum(axis=1) == 1).all():
+        return check_confusion(confusion, n_groups), None
+    n_true = counts.sum(axis=1)
+    if not n_true.all():
+        missing = np.flatnonzero(n_true == 0).tolist()
+        raise ValueError(f"confusion: no face counted of groups {missing}; add labelled faces")
+    return check_confusion(counts / n_true[:, None], n_groups), n_true
