@@ -13,8 +13,9 @@ _HOME = {
     "measure": (
         *("shares", "soft_shares", "joint_labels", "marginal_shares"),
         *("fairness_discrepancy", "kl_divergence", "normalized_entropy"),
-        *("share_intervals", "bootstrap_interval", "noise_floor"),
-        *("confusion_rates", "correct_shares", "amplification"),
+        *("share_intervals", "bootstrap_interval", "fd_interval", "noise_floor"),
+        *("paired_difference", "amplification"),
+        *("confusion_counts", "confusion_rates", "correct_shares"),
     ),
     "models.mixture": ("LatentMixture",),
     "localize": (

@@ -223,7 +223,7 @@ def noise_floor(
     rng, k, shown = np.random.default_rng(seed), len(target), target @ labelling.rates
     if quotas is None:
         measured = draw_shares(n, shown, size, rng)
-    elif np.ndim(quotas) == 0:
+    elif np.isscalar(quotas):
         right = check_fractions(quotas, "quotas")
         given = (right * np.eye(k) + (1 - right) * target) @ labelling.rates
         measured = rng.multinomial(quotas_of(target, n), given, size=(size, k)).sum(axis=1) / n

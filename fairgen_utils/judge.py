@@ -10,11 +10,11 @@ from torch import nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 
-from fairgen_utils._checks import check_count, check_numbers, check_shares
+from fairgen_utils._checks import check_count, check_numbers, check_target
 from fairgen_utils.measure import (
-    bootstrap_interval,
     correct_shares,
     fairness_discrepancy,
+    fd_interval,
     noise_floor,
     shares,
 )
@@ -255,50 +255,59 @@ def own_group_rate(world, mixture, sample, attribute):
     return float((labels == mixture.cells_[sample.components]).mean())
 
 
-def audit_fairness(world, predictions, attribute, target=None, seed=0):
+def audit_fairness(world, predictions, attribute, target=None, seed=0, cells=None):
     """Fairness discrepancy of generated faces, with everything needed to read it.
 
     Parameters
     ----------
     world : World
     predictions : Predictions
-    attribute : str
-        One attribute, or several jointly: ``"gender,ancestry"``.
+    attribute : str or tuple of str
+        One attribute, or several jointly: ``("gender", "ancestry")``.
     target : array_like, optional
         Wanted shares; uniform when omitted.
     seed : int
-        For the bootstrap and the noise floor.
+        For the draws of intervals and floor.
+    cells : array_like of int, shape (n,), optional
+        The cell each face was given, where quotas fixed how many faces go into each: `components`
+        of a guided sample. Chance has less to decide then, and floor and intervals say so.
 
     Returns
     -------
     dict
-        ``n``; ``fd`` of the classifier's labels with its 95 % bootstrap interval ``fd_low``,
-        ``fd_high``; ``fd_corrected`` for the classifier's error, with its interval; and
-        ``fd_floor95``: the 95th percentile of `fd_corrected` for a generator exactly at the
-        target. Faces that the classifier itself selected are not measured by this correction:
-        see `posterior_shares`.
+        ``n``; ``fd`` of the classifier's labels with its 95 % interval ``fd_low``, ``fd_high``;
+        ``fd_corrected`` for the classifier's errors, with its interval; and ``fd_floor95``: the
+        95th percentile of `fd_corrected` for a generator exactly at the target, with as many
+        faces and this judge. How well the judge's errors are known is in both.
+
+    Notes
+    -----
+    Chance adds to a measured FD, so it may lie above its own interval, which begins at 0 where
+    chance explains it all. Faces that the classifier itself selected are not measured by this
+    correction: see `posterior_shares`.
     """
-    groups = world.groups(attribute)
-    k = len(groups)
-    target = np.full(k, 1 / k) if target is None else check_shares(target, "target", k)
-    labels, confusion = world.joint(predictions.labels, attribute), world.confusion(attribute)
-    measured = shares(labels, k)
-
-    def both(drawn):
-        corrected = correct_shares(drawn, confusion)
-        return np.stack([fairness_discrepancy(s, target) for s in (drawn, corrected)], -1)
-
-    fd, fd_corrected = both(measured)
-    intervals = bootstrap_interval(labels, both, k, seed=seed)
+    k = len(world.groups(attribute))
+    target = check_target(target, k)
+    labels, errors = world.joint(predictions.labels, attribute), world.confusion_counts(attribute)
+    measured, rates = shares(labels, k), errors / errors.sum(axis=1, keepdims=True)
+    low, high = fd_interval(labels, k, target, cells=cells, seed=seed).tolist()
+    corrected = fd_interval(labels, k, target, errors, cells=cells, seed=seed).tolist()
+    quotas = None
+    if cells is not None:
+        _, cells = np.unique(cells, return_inverse=True)
+        counts = np.zeros((cells.max() + 1, k))
+        np.add.at(counts, (cells, labels), 1)
+        quotas = counts.sum(axis=1), counts / counts.sum(axis=1, keepdims=True)
+    floor = {"quantile": 0.95, "seed": seed, "quotas": quotas}
     return {
         "n": len(labels),
-        "fd": fd,
-        "fd_low": intervals[0, 0],
-        "fd_high": intervals[0, 1],
-        "fd_floor95": noise_floor(len(labels), target, k, confusion, quantile=0.95, seed=seed),
-        "fd_corrected": fd_corrected,
-        "fd_corrected_low": intervals[1, 0],
-        "fd_corrected_high": intervals[1, 1],
+        "fd": fairness_discrepancy(measured, target),
+        "fd_low": low,
+        "fd_high": high,
+        "fd_floor95": noise_floor(len(labels), target, k, errors, **floor),
+        "fd_corrected": fairness_discrepancy(correct_shares(measured, rates), target),
+        "fd_corrected_low": corrected[0],
+        "fd_corrected_high": corrected[1],
     }
 
 

@@ -96,11 +96,11 @@ class OwnWorld(World):
     def _labelled_predictions(self):
         return self.classify(self.labelled[0])
 
-    def confusion(self, attribute):
-        """P(predicted | true) on the labelled faces; the identity where none were given."""
+    def confusion_counts(self, attribute):
+        """Labelled faces by true and predicted group; the identity where none were given."""
         if self.labelled is None:
             return np.eye(len(self.groups(attribute)))
-        return super().confusion(attribute)
+        return super().confusion_counts(attribute)
 
     def reference(self):
         """Features of the labelled faces, every group of the target weighted alike."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fairgen_utils._checks import check_target
-from fairgen_utils.measure import confusion_rates, joint_labels
+from fairgen_utils.measure import confusion_counts, joint_labels
 
 IMAGE_SIZE = 64  # of the shipped worlds
 
@@ -133,7 +133,12 @@ class World:
 
     def confusion(self, attribute):
         """P(predicted | true) on held-out faces: shape (n_groups, n_groups), rows sum to one."""
-        return confusion_rates(*self.heldout(attribute), len(self.groups(attribute)))
+        counts = self.confusion_counts(attribute)
+        return counts / counts.sum(axis=1, keepdims=True)
+
+    def confusion_counts(self, attribute):
+        """Held-out faces by true and predicted group: they tell how well `confusion` is known."""
+        return confusion_counts(*self.heldout(attribute), len(self.groups(attribute)))
 
     def heldout(self, attribute):
         """True and predicted groups of the held-out faces: two arrays of shape (n,)."""
