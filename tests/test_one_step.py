@@ -7,8 +7,9 @@ import pytest
 from scipy.special import softmax
 from tiny_world import colours
 
-from fairgen_utils import generate as verb
-from fairgen_utils.localize import localized_mixture
+from fairgen_utils.generate import Sampler
+from fairgen_utils.localize import localize_mixture
+from fairgen_utils.models.diffusion import denoise, encode
 from fairgen_utils.models.mixture import LatentMixture
 from fairgen_utils.models.one_step import OneStep, nearest_groups, transport, truncate_within
 from fairgen_utils.models.own_world import own_world
@@ -23,6 +24,7 @@ class Painter(OneStep):
     """Paints a latent's first value as brightness: every second face is bright."""
 
     latent_shape = (3,)
+    image_size = 8
 
     def draw(self, n, seed):
         latents = np.random.default_rng(seed).normal(0, 0.1, (n, 3)).astype(np.float32)
@@ -58,7 +60,7 @@ def test_a_world_measures_and_localizes_with_a_generator_of_one_step():
     world = painter_world()
     latents, labels = world.latents()
     assert latents.shape == (60, 3) and np.bincount(labels["tone"]).tolist() == [30, 30]
-    mixture = localized_mixture(world, "tone")
+    mixture = localize_mixture(world, "tone")
     assert mixture.means_[:, 0] == pytest.approx([0, 1], abs=0.1)
     drawn, components = mixture.sample(40, 1, [0.25, 0.75])
     found = world.classify(world.pipeline.decode(drawn)).labels["tone"]
@@ -68,15 +70,18 @@ def test_a_world_measures_and_localizes_with_a_generator_of_one_step():
 @pytest.mark.parametrize(
     "call",
     [
-        lambda world: verb.generate(world, 4, 0),
-        lambda world: verb.sample_plain(world.pipeline, 4, 0),
-        lambda world: verb.timesteps_of(world.pipeline, 5),
-        lambda world: verb.encode(world.pipeline, np.zeros((1, 8, 8, 3), np.uint8)),
+        lambda painter: denoise(painter, np.zeros((1, 3, 8, 8)), 999),
+        lambda painter: encode(painter, np.zeros((1, 8, 8, 3), np.uint8)),
     ],
 )
 def test_what_needs_a_diffusion_model_says_so_by_name(call):
     with pytest.raises(AttributeError, match="Painter makes a face in one step.*draw and decode"):
-        call(painter_world())
+        call(Painter())
+
+
+def test_a_sampler_refuses_it_by_name_before_any_work():
+    with pytest.raises(ValueError, match="Painter has no unet"):
+        Sampler(painter_world())
 
 
 def test_another_missing_name_is_an_ordinary_error():

@@ -6,7 +6,6 @@ form, `transport`.
 """
 
 from abc import ABC, abstractmethod
-from copy import copy
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -18,15 +17,18 @@ PARTS_OF_DIFFUSION = ("unet", "scheduler")
 
 
 class OneStep(ABC):
-    """A generator that maps latents to faces. Subclass it: `draw`, `decode` and `latent_shape`.
+    """A generator that maps latents to faces. Subclass it, and say what it has.
 
     Attributes
     ----------
     latent_shape : tuple of int
         Of one latent.
+    image_size : int
+        Side of the faces, in pixels.
     """
 
     latent_shape: tuple
+    image_size: int
 
     @abstractmethod
     def draw(self, n, seed):
@@ -153,6 +155,5 @@ def truncate_within(mixture, psi):
     """
     if not 0 < check_numbers(psi, "psi") <= 1:
         raise ValueError(f"psi: found {psi}; give a share above 0, at most 1")
-    inward = copy(mixture)
-    inward.covariances_ = np.float32(psi) ** 2 * mixture.covariances_
-    return inward
+    covariances = np.float32(psi) ** 2 * mixture.covariances_
+    return mixture._like_this(means_=mixture.means_, covariances_=covariances)

@@ -44,6 +44,7 @@ class StyleGAN(OneStep):
     mean : ndarray, shape (512,)
         The mean style, in W.
     latent_shape : tuple of int
+    image_size : int
 
     Raises
     ------
@@ -58,7 +59,7 @@ class StyleGAN(OneStep):
     def __init__(self, folder, psi=0.7, size=256, threads=1, seed=0):
         if not 0 < psi <= 1:
             raise ValueError(f"psi: found {psi}; give a share above 0, at most 1")
-        self.psi, self.size = float(psi), check_count(size, "size")
+        self.psi, self.image_size = float(psi), check_count(size, "size")
         if size > 1024:
             raise ValueError(f"size: found {size}; the generator makes 1024 pixels, no more")
         core = _core()
@@ -107,9 +108,9 @@ class StyleGAN(OneStep):
         styles = np.asarray(styles, np.float32)
         if styles.ndim != 2 or styles.shape[1] != CODE:
             raise ValueError(f"styles: found shape {styles.shape}; give (n, {CODE})")
-        faces = np.empty((len(styles), self.size, self.size, 3), np.uint8)
+        faces = np.empty((len(styles), self.image_size, self.image_size, 3), np.uint8)
         for face, style in zip(tqdm(faces, "faces", disable=not progress), styles, strict=True):
-            face[:] = _picture(self._synthesis([style[None]])[0][0], self.size)
+            face[:] = _picture(self._synthesis([style[None]])[0][0], self.image_size)
         return faces
 
     def _styles(self, n, seed):
