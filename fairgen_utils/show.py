@@ -80,6 +80,42 @@ def share_bars(ax, groups, series, target=None, title=""):
     sns.despine(ax=ax)
 
 
+def face_rows(rows, captions=None, width=12.0):
+    """Rows of large faces, one row below the other: the same faces before and after, say.
+
+    Parameters
+    ----------
+    rows : dict of str to ndarray, shape (n, h, w, 3), uint8
+        Name of each row, written above it -> its faces; as many in every row.
+    captions : sequence of str, optional
+        Below each column.
+    width : float
+        Of the figure, in inches.
+
+    Returns
+    -------
+    matplotlib Figure
+    """
+    counts = {name: len(images) for name, images in rows.items()}
+    if not counts or len(set(counts.values())) > 1 or 0 in counts.values():
+        raise ValueError(f"rows: found {counts} faces; give as many in every row, at least one")
+    n = next(iter(counts.values()))
+    side = width / n
+    fig = Figure(figsize=(width, len(rows) * (side + 0.45) + (0.4 if captions else 0)))
+    axes = fig.subplots(len(rows), n, squeeze=False)
+    for line, (name, images) in zip(axes, rows.items(), strict=True):
+        for ax, image in zip(line, images, strict=True):
+            ax.imshow(image, interpolation="lanczos")
+            ax.set(xticks=[], yticks=[])
+            for spine in ax.spines.values():
+                spine.set_visible(False)
+        line[0].set_title(name, loc="left", fontsize=15)
+    for ax, caption in zip(axes[-1], captions or [], strict=captions is not None):
+        ax.set_xlabel(caption, fontsize=14)
+    fig.set_layout_engine("constrained", w_pad=0.02, h_pad=0.03)
+    return fig
+
+
 def before_after(plain_images, fair_images, panels, titles=("Plain sampling", "Localized")):
     """Plain faces above, fair faces below, share bars beside.
 
