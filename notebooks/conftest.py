@@ -1,4 +1,4 @@
-"""What nbval leaves out when it compares, and how long each notebook takes.
+"""How nbval compares a notebook's outputs, and how long each notebook takes.
 
 Slowness is no error: `make times` writes the seconds beside the course's promise, for a reader.
 """
@@ -8,7 +8,9 @@ import os
 from collections import defaultdict
 from pathlib import Path
 
+import nbval.plugin
 import pytest
+from comparator import differences, reason_of, widened
 
 # what the course promises on two cores that do nothing else
 NOTEBOOK_SECONDS = 180
@@ -17,6 +19,7 @@ SOLUTIONS_SECONDS = 8 * 60
 
 spent = defaultdict(float)
 failed = set()
+lenient = []
 
 
 def times(seconds):
@@ -29,6 +32,54 @@ def times(seconds):
         ("all notebooks of the course", sum(course.values()), COURSE_SECONDS),
         ("all solutions", solutions, SOLUTIONS_SECONDS),
     ]
+
+
+class Output(str):
+    """A text output that equals another when only rounding lies between them."""
+
+    tolerance = None
+
+    def __eq__(self, other):
+        return not differences(str(self), str(other), self.tolerance)
+
+    def __ne__(self, other):
+        return not self == other
+
+    __hash__ = str.__hash__
+
+
+class Cell(nbval.plugin.IPyNbCell):
+    """nbval's test of a cell, with numbers compared as numbers."""
+
+    tolerance = None
+
+    def runtest(self):
+        try:
+            self.tolerance = widened(self.cell)
+            if self.tolerance:
+                self.user_properties.append(("lenient", self.tolerance.words))
+            if not self.options["check"] or self.options["skip"]:
+                self.user_properties.append(("lenient", f"not compared: {reason_of(self.cell)}"))
+        except ValueError as problem:
+            self.raise_cell_error(str(problem))
+        super().runtest()
+
+    def sanitize(self, s):
+        s = super().sanitize(s)
+        if isinstance(s, str):
+            s = Output(s)
+            s.tolerance = self.tolerance
+        return s
+
+    def format_output_compare(self, key, left, right):
+        if isinstance(left, str):
+            self.comparison_traceback += differences(str(left), str(right), self.tolerance)
+        super().format_output_compare(key, left, right)
+
+
+def pytest_itemcollected(item):
+    if type(item) is nbval.plugin.IPyNbCell:
+        item.__class__ = Cell  # nbval makes its cells itself, and asks nobody of which class
 
 
 def pytest_addoption(parser):
@@ -45,6 +96,12 @@ def pytest_runtest_logreport(report):
     spent[report.location[0]] += report.duration
     if report.failed:
         failed.add(report.location[0])
+    if report.when == "call":
+        lenient.extend(
+            f"{report.location[2]}: {words}"
+            for name, words in report.user_properties
+            if name == "lenient"
+        )
 
 
 @pytest.hookimpl(trylast=True)
@@ -53,6 +110,10 @@ def pytest_terminal_summary(terminalreporter, config):
     rows = times(spent)
     for name, took, promised in rows:
         terminalreporter.line(f"{took:6.0f} {promised:6.0f}  {name}")
+    if lenient:
+        terminalreporter.section("cells that are compared less strictly, and why")
+        for line in sorted(lenient):
+            terminalreporter.line(line)
     path = config.getoption("--times")
     if path and failed:
         terminalreporter.line(f"{path} is not written: {', '.join(sorted(failed))} failed")

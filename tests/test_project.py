@@ -1,7 +1,6 @@
-"""What the repository promises as a whole: its packages, licences, notebooks, words and imports."""
+"""What the repository promises as a whole: its packages, imports, citation and privacy."""
 
 import ast
-import json
 import re
 import runpy
 import shutil
@@ -19,9 +18,6 @@ from rattler import MatchSpec
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-NOTEBOOKS = sorted(
-    path for path in (ROOT / "notebooks").rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts
-)
 MODULES = sorted((ROOT / "fairgen_utils").rglob("*.py"))
 RECIPES = sorted((ROOT / "data" / "recipes").rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
@@ -53,8 +49,6 @@ NOT_FOR_READERS = [
     rb"deb\.[d]ebian\.org|registry\.[n]pmjs|download\.[p]ytorch\.org|conda\.[a]naconda\.org",
     rb"(?i)session[ _-][i]d\b",
 ]
-CLAIMS = re.compile(r"\b(debiased|unbiased|solved)\b", re.IGNORECASE)
-
 # The modules of fairgen_utils that know a library: exactly these.
 WHO_KNOWS = {
     "torch": {
@@ -143,16 +137,6 @@ def third_party(path):
     ours = {"fairgen_utils", *(neighbour.stem for neighbour in path.parent.glob("*.py"))}
     top = {name.split(".")[0] for name in imported_modules(path)}
     return top - ours - set(sys.stdlib_module_names)
-
-
-def cells(notebook, kind):
-    """The sources of a notebook's cells of one kind."""
-    found = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    return ["".join(cell["source"]) for cell in found if cell["cell_type"] == kind]
-
-
-def claims_in(text):
-    return [text[max(0, m.start() - 40) : m.end() + 40] for m in CLAIMS.finditer(text)]
 
 
 # --- packages -----------------------------------------------------------------------------------
@@ -276,25 +260,13 @@ def test_top_level_holds_only_what_the_design_names():
 # --- licence, citation, privacy -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "terms", ["MIT License", "CC BY 4.0", "CC0 1.0", "UTKFace", "non-commercial research use only"]
-)
-def test_licence_file_states(terms):
-    assert terms in (ROOT / "LICENSE").read_text(encoding="utf-8")
-
-
 def test_citation_credits_the_course_and_the_method():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert str(citation["cff-version"]) == "1.2.0"
     assert citation["title"] and citation["message"]
     assert citation["version"] == PROJECT["version"]
-    assert citation["authors"] == [{"name": "The fairgen course contributors"}]
-    papers = [citation["preferred-citation"], *citation["references"]]
-    for paper in papers:
-        families = [author["family-names"] for author in paper["authors"]]
-        assert families == ["Pal", "Kannan", "Kathirvel", "O'Toole", "Chellappa"]
-    assert papers[0]["url"].endswith("2312.14976")
-    assert papers[1]["doi"] == "10.1007/978-3-031-72855-6_27"
+    for paper in [citation["preferred-citation"], *citation["references"]]:
+        assert paper["authors"] and (paper.get("doi") or paper["url"].startswith("https://"))
 
 
 def test_no_file_names_a_machine_or_a_registry():
@@ -309,166 +281,23 @@ def test_no_file_names_a_machine_or_a_registry():
     assert not found, "\n".join(found)
 
 
-# --- words --------------------------------------------------------------------------------------
-
-
-def test_readme_claims_no_cure():
-    assert not claims_in((ROOT / "README.md").read_text(encoding="utf-8"))
-
-
-@pytest.mark.parametrize("path", MODULES, ids=relative)
-def test_module_docstring_claims_no_cure(path):
-    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-    assert not claims_in(docstring)
-
-
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=relative)
-def test_notebook_claims_no_cure(notebook):
-    assert not [claim for text in cells(notebook, "markdown") for claim in claims_in(text)]
-
-
-# --- notebooks ----------------------------------------------------------------------------------
-
-
-def test_course_has_notebooks():
-    assert NOTEBOOKS, "notebooks/ holds no notebook"
-
-
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=relative)
-def test_notebook_was_run_from_top_to_bottom(notebook):
-    found = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    code = [cell for cell in found if cell["cell_type"] == "code" and cell["source"]]
-    assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
-
-
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=relative)
-def test_notebook_shows_no_error(notebook):
-    found = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    outputs = [output for cell in found for output in cell.get("outputs", [])]
-    assert not [output["ename"] for output in outputs if output["output_type"] == "error"]
-
-
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=relative)
-def test_notebook_stays_small(notebook):
-    assert notebook.stat().st_size < 3 * 2**20
-
-
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=relative)
-def test_notebook_code_cells_fit_on_a_screen(notebook):
-    lines = [source.splitlines() for source in cells(notebook, "code")]
-    assert not [cell[0] for cell in lines if len(cell) > 20]
-
-
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=relative)
-def test_notebook_opens_with_any_readers_kernel_and_no_widget_state(notebook):
-    metadata = json.loads(notebook.read_text(encoding="utf-8"))["metadata"]
-    assert metadata["kernelspec"]["name"] == "python3"
-    assert "widgets" not in metadata
-
-
-# --- how a notebook teaches ---------------------------------------------------------------------
-
-CHAPTERS = [path for path in NOTEBOOKS if path.parent.name == "notebooks"]
-
-
-def bullets(text):
-    return len(re.findall(r"^- ", text, re.MULTILINE))
-
-
-def test_every_chapter_has_worked_solutions():
-    solutions = {path.name for path in NOTEBOOKS if path.parent.name == "solutions"}
-    assert solutions == {path.name for path in CHAPTERS}
-
-
-@pytest.mark.parametrize("notebook", CHAPTERS, ids=relative)
-def test_chapter_opens_with_goals_time_prerequisites_and_question(notebook):
-    opening = cells(notebook, "markdown")[0]
-    assert re.match(rf"# {int(notebook.name[:2])}\. \w", opening)
-    promised = ["**After this notebook you can**", "**Time** ", "**Before you start**"]
-    for part in [*promised, "**The question.** "]:
-        assert part in opening
-    assert 3 <= bullets(opening) <= 6
-
-
-@pytest.mark.parametrize("notebook", CHAPTERS, ids=relative)
-def test_chapter_closes_with_recap_of_every_goal_exercises_and_references(notebook):
-    found = cells(notebook, "markdown")
-    goals = bullets(found[0])
-    headings = [text.splitlines()[0] for text in found]
-    recap = next(text for text in found if "## What you did" in text).split("## What you did")[1]
-    assert bullets(recap) == goals
-    assert headings[-1] == "## Going further" and "## Exercises" in headings
-    assert "arXiv" in found[-1] or "doi" in found[-1]
-
-
-@pytest.mark.parametrize("notebook", CHAPTERS[1:], ids=relative)
-def test_chapter_asks_for_predictions_and_has_three_exercises(notebook):
-    text = "\n".join(cells(notebook, "markdown"))
-    assert "> **Predict.**" in text
-    assert len(re.findall(r"^\*\*Exercise \d+\.\d+: ", text, re.MULTILINE)) >= 3
-
-
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=relative)
-def test_every_picture_in_a_notebook_has_alternative_text(notebook):
-    found = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    pictures = [
-        output["metadata"].get("image/png", {}).get("alt", "")
-        for cell in found
-        for output in cell.get("outputs", [])
-        if "image/png" in output.get("data", {})
-    ]
-    assert all(len(alt.split()) >= 5 for alt in pictures)
-
-
-@pytest.mark.parametrize("notebook", CHAPTERS, ids=relative)
-def test_links_between_the_pages_lead_somewhere(notebook):
-    for text in cells(notebook, "markdown"):
-        for target in re.findall(r"\]\(([^)#\s]+)\)", text):
-            assert "://" in target or (notebook.parent / target).is_file(), target
-
-
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=relative)
-def test_outputs_are_ignored_only_where_nbval_reads_it_and_with_a_reason(notebook):
-    for source in cells(notebook, "code"):
-        if "NBVAL" in source:
-            first, second = source.splitlines()[:2]
-            assert first == "# NBVAL_IGNORE_OUTPUT" and re.match(r"# \w+\W.*\w", second)
-
-
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=relative)
-def test_notebook_was_run_once_from_top_to_bottom_and_keeps_no_trace_of_the_machine(notebook):
-    found = json.loads(notebook.read_text(encoding="utf-8"))
-    code = [cell for cell in found["cells"] if cell["cell_type"] == "code"]
-    assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
-    assert set(found["metadata"]) <= {"kernelspec", "language_info"}
-    for cell in found["cells"]:
-        assert set(cell["metadata"]) <= {"tags"}, cell["id"]
-        for output in cell.get("outputs", []):
-            assert not any("widget" in kind for kind in output.get("data", {})), cell["id"]
-            assert output.get("name") != "stderr", cell["id"]
-
-
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=relative)
-def test_notebook_writes_no_file_so_that_order_does_not_matter(notebook):
-    writing = re.compile(
-        r"\.(to_csv|to_json|to_parquet|savefig|write_text|write_bytes|mkdir|save|save_pretrained)\("
-        r"|open\([^)]*['\"][wax]"
-    )
-    assert not [source for source in cells(notebook, "code") if writing.search(source)]
+# --- how long a notebook takes ------------------------------------------------------------------
 
 
 def timed(folder, source, *options):
     """Run a notebook of one cell as the course's notebooks are run."""
     cell = nbformat.v4.new_code_cell(source)
     nbformat.write(nbformat.v4.new_notebook(cells=[cell]), folder / "one.ipynb")
-    shutil.copy(ROOT / "notebooks" / "conftest.py", folder)
+    for name in ("conftest.py", "comparator.py"):
+        shutil.copy(ROOT / "notebooks" / name, folder)
     command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", *options, "."]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True)
 
 
-def test_slowness_is_written_down_beside_the_promise_and_fails_nothing(tmp_path):
+def test_slowness_is_written_down_beside_the_promise_and_fails_nothing(tmp_path, monkeypatch):
     run = timed(tmp_path, "import time\ntime.sleep(1.1)", "--times", "times.csv")
     assert run.returncode == 0, run.stdout
+    monkeypatch.syspath_prepend(tmp_path)
     times = runpy.run_path(str(tmp_path / "conftest.py"))["times"]
     assert times({"1.ipynb": 1000, "2.ipynb": 20, "solutions/1.ipynb": 3}) == [
         ("1.ipynb", 1000, 180),
