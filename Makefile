@@ -18,39 +18,57 @@ N ?=
 ## seed of the demo (unset: the demo's own default)
 SEED ?=
 
+## tests that run side by side: no more than cores, each takes up to 2 GB
+JOBS ?= 2
+
 RUN := .venv/bin/python
 READY := .venv/ready
 PIP := $(RUN) -m pip install --disable-pip-version-check
 # a quarter of an hour for a cell: that finds what hangs, and not a slow or busy machine
 NBVAL := $(RUN) -m pytest --nbval --nbval-current-env --nbval-cell-timeout=900 \
   --nbval-sanitize-with=tests/nbval_sanitize.cfg
+# a file's tests share what it takes long to make, so they stay together
+SIDE_BY_SIDE := --numprocesses $(JOBS) --dist loadfile
+# networks as small as the tests' are slower on several threads
+TESTS := OMP_NUM_THREADS=1 $(RUN) -m pytest tests $(SIDE_BY_SIDE)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lab dashboard book results bench times clean
+.PHONY: help demo check test lint-course lab dashboard book results bench times clean
 
 ## list the targets and the variables
 help:
 	@echo "make TARGET [VARIABLE=value ...]; the first run sets up .venv, later ones need no network"
 	@awk '/^## / { text = substr($$0, 4); next } \
-	  text && /^[a-z]+:/ { sub(/:.*/, ""); printf "  %-12s %s\n", $$0, text } \
+	  text && /^[a-z-]+:/ { sub(/:.*/, ""); printf "  %-12s %s\n", $$0, text } \
 	  text && /^[A-Z_]+ \?=/ { name = $$1; sub(/^[A-Z_]+ \?= */, ""); variables = variables \
 	    sprintf("  %-12s %s%s\n", name, text, $$0 == "" ? "" : " [" $$0 "]") } \
 	  { text = "" } \
 	  END { printf "variables, with what they are unless set:\n%s", variables }' Makefile
 
 # Both use only the worlds that lie in data/: no model hub is ever asked.
-demo test bench times dashboard: export HF_HUB_OFFLINE = 1
+demo check test bench times dashboard: export HF_HUB_OFFLINE = 1
 
 ## generate faces plainly and fairly, and compare what comes out
 demo: $(READY)
 	$(RUN) -m fairgen_utils.demo --world "$(WORLD)" \
 	  $(if $(TARGET),--target "$(TARGET)") $(if $(N),--n "$(N)") $(if $(SEED),--seed "$(SEED)")
 
-## check the code's style, run the tests, and run every notebook against its committed outputs
+## check style and course, and run the fast tests: two minutes
+check: $(READY)
+	$(RUN) -m ruff check .
+	$(RUN) tests/lint_course.py
+	$(TESTS) -m "not slow and not browser"
+
+## check everything: style, course, all tests, every notebook against its committed outputs
 test: $(READY)
 	$(RUN) -m ruff check .
-	$(RUN) -m pytest tests
-	$(NBVAL) notebooks
+	$(RUN) tests/lint_course.py
+	$(TESTS)
+	$(NBVAL) $(SIDE_BY_SIDE) notebooks
+
+## lint what chapters promise their readers: goals, alternative texts, links, claims
+lint-course: $(READY)
+	$(RUN) tests/lint_course.py
 
 ## read the course in JupyterLab
 lab: $(READY)

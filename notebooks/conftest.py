@@ -22,6 +22,11 @@ failed = set()
 lenient = []
 
 
+def cores():
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
 def times(seconds):
     """Rows of notebook, seconds and what the course promises, from seconds by notebook path."""
     course = {name: took for name, took in seconds.items() if "solutions/" not in name}
@@ -77,6 +82,12 @@ class Cell(nbval.plugin.IPyNbCell):
         super().format_output_compare(key, left, right)
 
 
+def pytest_configure(config):
+    # notebooks side by side share the cores; threads of both on each would wait for one another
+    if beside := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // int(beside))))
+
+
 def pytest_itemcollected(item):
     if type(item) is nbval.plugin.IPyNbCell:
         item.__class__ = Cell  # nbval makes its cells itself, and asks nobody of which class
@@ -118,8 +129,7 @@ def pytest_terminal_summary(terminalreporter, config):
     if path and failed:
         terminalreporter.line(f"{path} is not written: {', '.join(sorted(failed))} failed")
     elif path:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         with path.open("w", newline="", encoding="utf-8") as file:
             table = csv.writer(file, lineterminator="\n")
             table.writerow(["notebook", "seconds", "promised", "cores"])
-            table.writerows([name, round(took), promised, cores] for name, took, promised in rows)
+            table.writerows([name, round(took), promised, cores()] for name, took, promised in rows)
