@@ -189,9 +189,14 @@ def test_own_group_rate_counts_faces_that_end_where_they_began(world):
     assert own_group_rate(world, mixture, sample, "gender") == 0.75
 
 
+def stored_labels(world):
+    with np.load(world.folder / "reference.npz") as stored:
+        return dict(zip(world.attributes, stored["labels"].T, strict=True))
+
+
 def test_groups_are_compared_with_their_own_reference_at_equal_numbers(world):
     stored = world.reference()["features"].astype(float)
-    labels = world._by_attribute(world._load("reference.npz")["labels"])
+    labels = stored_labels(world)
     predictions = Predictions(labels, {}, stored)
     smallest = int(np.bincount(labels["gender"]).min())
     distances = audit_groups(world, predictions, "gender", smallest)
@@ -205,7 +210,7 @@ def test_groups_are_compared_with_their_own_reference_at_equal_numbers(world):
 
 def test_faces_that_vary_half_as_much_within_their_group_have_half_the_variance(world):
     stored = world.reference()["features"].astype(float)
-    labels = world._by_attribute(world._load("reference.npz")["labels"])
+    labels = stored_labels(world)
     real = Predictions(labels, {}, stored)
     # np.var divides by n, the reference's covariance by n - 1: 1 % at these numbers
     assert within_group_variance(world, real) == pytest.approx(1, abs=0.05)

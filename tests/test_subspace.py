@@ -29,12 +29,12 @@ def test_the_low_frequencies_are_an_orthonormal_basis():
     # Coefficients keep lengths: |P'x|^2 + |x - PP'x|^2 = |x|^2.
     mixture = LowFrequencyMixture(block=4)
     x = np.random.default_rng(0).standard_normal((5, *SHAPE))
-    coarse = mixture._coarse(x)
-    detail = x - mixture._spread(coarse)
+    coarse = mixture.coarse(x)
+    detail = x - mixture.spread(coarse)
     np.testing.assert_allclose(
         (coarse**2).sum((1, 2, 3)) + (detail**2).sum((1, 2, 3)), (x**2).sum((1, 2, 3))
     )
-    np.testing.assert_allclose(mixture._coarse(mixture._spread(coarse)), coarse)
+    np.testing.assert_allclose(mixture.coarse(mixture.spread(coarse)), coarse)
 
 
 @pytest.mark.parametrize("alpha_cumprod", [1.0, 0.4, 0.0])

@@ -86,8 +86,8 @@ class LowFrequencyMixture(MixtureBase):
         total, squares = np.zeros(shape[1:]), np.zeros(shape[1:])
         for start in range(0, shape[0], CHUNK):
             part = check_numbers(latents[start : start + CHUNK], "latents", np.float64)
-            coarse.append(self._coarse(part).astype(np.float32))
-            detail = part - self._spread(self._coarse(part))
+            coarse.append(self.coarse(part).astype(np.float32))
+            detail = part - self.spread(self.coarse(part))
             total += detail.sum(0)
             squares += (detail**2).sum(0)
         mixture = LatentMixture(
@@ -159,17 +159,18 @@ class LowFrequencyMixture(MixtureBase):
         for start in range(0, n, CHUNK):
             part = coarse[start : start + CHUNK]
             noise = rng.standard_normal((len(part), *self.latent_shape_), np.float32) * deviation
-            noise -= self._spread(self._coarse(noise))
-            latents[start : start + CHUNK] = self._spread(part) + self.detail_mean_ + noise
+            noise -= self.spread(self.coarse(noise))
+            latents[start : start + CHUNK] = self.spread(part) + self.detail_mean_ + noise
         return latents, components
 
     def predict_proba(self, latents):
         """Responsibilities, by the low frequencies: shape (n, n_components)."""
         check_is_fitted(self)
         latents = check_numbers(latents, "latents", np.float32)
-        return self.mixture_.predict_proba(self._coarse(latents))
+        return self.mixture_.predict_proba(self.coarse(latents))
 
-    def _coarse(self, latents):
+    def coarse(self, latents):
+        """Coefficients of the low frequencies, (n, channels, h / block, w / block): P'x."""
         if latents.ndim != 4 or latents.shape[2] % self.block or latents.shape[3] % self.block:
             raise ValueError(f"latents: found shape {latents.shape}; give (n, channels, h, w)")
         n, channels, height, width = latents.shape
@@ -178,7 +179,8 @@ class LowFrequencyMixture(MixtureBase):
         )
         return blocks.mean((3, 5)) * self.block
 
-    def _spread(self, coarse):
+    def spread(self, coarse):
+        """Latents of the low frequencies alone, (n, channels, h, w), from coefficients: P."""
         return coarse.repeat(self.block, 2).repeat(self.block, 3) / self.block
 
 
