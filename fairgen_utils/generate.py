@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm import tqdm
 
-from fairgen_utils._checks import check_count, check_numbers, check_target
+from fairgen_utils._checks import check_count, check_labels, check_numbers, check_target
 from fairgen_utils.localize import CellPosterior, localize_mixture
 from fairgen_utils.models.diffusion import decode, denoise
 from fairgen_utils.models.guidance import Steering, batch_quotas
@@ -49,7 +49,8 @@ class Sampler:
 
     Faces come in batches, and the random numbers of a batch depend on the seed and on its place
     alone: fifty faces are the first fifty of a thousand. Plain and guided faces of one seed start
-    from the same noise, so they are pairs. (Which cell a guided face gets depends on its batch.)
+    from the same noise, so they are pairs. (Which cell a guided face gets, and what a scheduler
+    draws that adds noise at every step, depends on its batch: there it holds of whole ones.)
 
     Parameters
     ----------
@@ -105,7 +106,7 @@ class Sampler:
         self.batch_size = check_count(batch_size, "batch_size")
         self.preparation = preparation
         steps = num_inference_steps
-        self.steps = world.num_inference_steps if steps is None else check_count(steps, "steps")
+        self.steps = world.num_inference_steps if steps is None else check_count(steps, "num_inference_steps")
         last = world.pipeline.scheduler.config.num_train_timesteps - 1
         wanted = last if start is None else world.timestep if timestep is None else timestep
         self.timestep, index = start_timestep(world.pipeline, wanted, self.steps)
@@ -113,7 +114,7 @@ class Sampler:
         self.strength = world.strength if strength is None else strength
         first = world.first_guided_step if first_guided_step is None else first_guided_step
         self.first_guided_step = check_count(first, "first_guided_step", least=0)
-        if not 0 <= check_numbers(self.strength, "strength") < np.inf:
+        if np.ndim(self.strength) or not 0 <= check_numbers(self.strength, "strength") < np.inf:
             raise ValueError(f"strength: found {strength!r}; give a number, 0 or more")
         if assignment not in ("nearest", "random"):
             raise ValueError(f"assignment: found {assignment!r}; give 'nearest' or 'random'")
@@ -124,9 +125,11 @@ class Sampler:
             self.noised = start.push_forward(alpha_cumprod)  # and factored once, at its first draw
             self.weights = start.weights_
         if guide is not None:
-            n_cells = int(guide.cells_.max()) + 1 if weights is None else len(weights)
+            # cells beyond the last that the mixture knows are known by their weights alone
+            n_cells = max(int(guide.cells_.max()) + 1, 0 if weights is None else np.size(weights))
             self.posterior = CellPosterior(guide, n_cells, world.pipeline.device)
             self.weights = np.full(n_cells, 1 / n_cells)
+            weights = self.weights if weights is None else weights
         if weights is not None:
             self.weights = self._checked(weights)
 
@@ -135,13 +138,16 @@ class Sampler:
             raise ValueError("weights: plain sampling has none; give start= or guide= as well")
         weights = check_target(weights, len(self.weights), "weights")
         if self.guide is not None:
-            absent = set(np.flatnonzero(weights)) - set(self.guide.cells_.tolist())
-            if absent:
-                raise ValueError(
-                    f"weights: no face of cells {sorted(absent)} in the latents the mixture was "
-                    "fitted on, so nothing leads there; leave them out or add such faces"
-                )
+            self._check_known(np.flatnonzero(weights), "weights")
         return weights
+
+    def _check_known(self, cells, name):
+        absent = sorted(set(cells.tolist()) - set(self.guide.cells_.tolist()))
+        if absent:
+            raise ValueError(
+                f"{name}: no face of cells {absent} in the latents the mixture was fitted on, so "
+                "nothing leads there; leave them out or add such faces"
+            )
 
     def with_weights(self, weights, preparation=None):
         """The same way to draw faces, at other shares of components or cells."""
@@ -237,7 +243,7 @@ class Sampler:
         seed, index : int
             The face is the `index`-th that `draw` gives for this seed.
         cells : sequence of int, optional
-            All of them when omitted.
+            All that the mixture knows when omitted.
 
         Returns
         -------
@@ -246,10 +252,11 @@ class Sampler:
         """
         if self.guide is None:
             raise ValueError("guide: this sampler has none; give guide= to move faces to cells")
-        check_count(index, "index", least=0)
-        cells = np.arange(len(self.weights)) if cells is None else np.asarray(cells)
-        batch, place = divmod(index, self.batch_size)
-        noise = self._noise(place + 1, (seed, batch))[[place] * len(cells)]
+        check_count(seed, "seed", least=0)
+        cells = np.unique(self.guide.cells_) if cells is None else np.asarray(cells)
+        self._check_known(check_labels(cells, len(self.weights), "cells"), "cells")
+        batch, place = divmod(check_count(index, "index", least=0), self.batch_size)
+        noise = self._begin(place + 1, (seed, batch))[0][[place] * len(cells)]
         started = time.perf_counter()
         parts = range(0, len(cells), self.batch_size)
         latents = np.concatenate(
@@ -264,6 +271,7 @@ class Sampler:
 
     def _batches(self, n, seed, first_batch=0):
         check_count(seed, "seed", least=0)
+        check_count(first_batch, "first_batch", least=0)
         n += first_batch * self.batch_size
         starts = range(0, n, self.batch_size)
         sizes = [min(self.batch_size, n - start) for start in starts]
@@ -283,10 +291,7 @@ class Sampler:
             For every random number of the batch.
         quota : ndarray of int, shape (n_cells,), or None
         """
-        if self.start is None:
-            noisy, components = self._noise(n, key), None
-        else:
-            noisy, components = self.noised.sample(n, key, self.weights if quota is None else None)
+        noisy, components = self._begin(n, key)
         if quota is None:
             return self._denoise(noisy, key), components
         cells = None
@@ -295,6 +300,15 @@ class Sampler:
             cells = np.random.default_rng((*key, 1)).permutation(cells)
         steering = self._steering(cells, quota)
         return self._denoise(noisy, key, steering), steering.cells
+
+    def _begin(self, n, key):
+        """Where `n` faces of a batch begin: noisy latents, and their components in the start."""
+        if self.start is None:
+            return self._noise(n, key), None
+        weights = self.weights if self.guide is None else None  # of cells, with a guide
+        # of a whole batch, so that the first fifty stay the same however many follow
+        noisy, components = self.noised.sample(max(n, self.batch_size), key, weights)
+        return noisy[:n], components[:n]
 
     def _noise(self, n, key):
         shape = (n, *latent_shape(self.world.pipeline))

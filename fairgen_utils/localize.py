@@ -68,7 +68,7 @@ class CellPosterior:
         self.cells = torch.as_tensor(full.cells_, device=device)
         self.n_cells = int(full.cells_.max()) + 1 if n_cells is None else n_cells
         like = {"device": device, "dtype": dtype}
-        values, vectors = np.linalg.eigh(full.covariances_)
+        values, vectors = np.linalg.eigh(full.covariances_.astype(float))
         self.variances = torch.as_tensor(values, **like)  # (1 or k, d)
         self.axes = torch.as_tensor(vectors, **like)  # (1 or k, d, d)
         means = torch.as_tensor(full.means_, **like)
@@ -171,11 +171,20 @@ def fit_weights(sampler, attribute, target, per_component, seed, progress=True):
     """
     world, several = sampler.world, isinstance(attribute, list)
     goals, targets = (attribute, target) if several else ([attribute], [target])
+    if several and not (isinstance(target, (list, tuple)) and len(target) == len(attribute)):
+        raise ValueError(f"target: give one for each of the {len(goals)} goals in a list")
     for goal, wanted in zip(goals, targets, strict=True):  # before minutes of work
         check_target(wanted, len(world.groups(goal)))
+    check_count(per_component, "per_component")
+    if sampler.weights is None or (sampler.guide is not None and not sampler.is_steered):
+        raise ValueError(
+            f"sampler: {sampler.name} draws from no component and leads to no cell, so there is "
+            "nothing to weigh; give it start=, or guide= with a strength above 0"
+        )
     k = len(sampler.weights)
-    n = k * check_count(per_component, "per_component")
-    pilot = sampler.with_weights(np.full(k, 1 / k)).draw(n, seed, progress=progress)
+    reached = np.ones(k) if sampler.guide is None else np.isin(np.arange(k), sampler.guide.cells_)
+    n = per_component * int(reached.sum())
+    pilot = sampler.with_weights(reached / reached.sum()).draw(n, seed, progress=progress)
     tables = []
     for goal in goals:
         labels = world.joint(pilot.predictions.labels, goal)

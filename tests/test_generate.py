@@ -7,15 +7,11 @@ import pytest
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, DDPMScheduler, VQModel
 
-from fairgen_utils.generate import (
-    decode,
-    denoise,
-    encode,
-    sample_localized,
-    sample_plain,
-    start_timestep,
-)
+from fairgen_utils.generate import Sampler
+from fairgen_utils.models.diffusion import decode, denoise, encode
 from fairgen_utils.models.mixture import LatentMixture
+from fairgen_utils.models.pipeline import start_timestep
+from fairgen_utils.models.world import World
 
 STEPS = 5
 FIRST = 995  # of the five: above it the solver's schedule is clipped
@@ -35,6 +31,15 @@ def fresh_timesteps(pipeline, steps=STEPS):
     scheduler = copy.deepcopy(pipeline.scheduler)
     scheduler.set_timesteps(steps)
     return scheduler.timesteps.tolist()
+
+
+def world_of(pipeline):
+    """A world of which a sampler asks for nothing but its generator."""
+    return World("bare", {"tone": ("dark", "bright")}, (), ("tone",), pipeline, None, 500, STEPS)
+
+
+def plain_latents(pipeline, n, seed):
+    return Sampler(world_of(pipeline)).latents(n, seed, progress=False)[0]
 
 
 def with_scheduler(pipeline, kind):
@@ -128,13 +133,13 @@ def test_denoising_leaves_the_pipelines_scheduler_as_it_was(pipeline):
         return {name: str(value) for name, value in held if name != "_internal_dict"}
 
     before = state()
-    sample_plain(pipeline, 2, seed=0, num_inference_steps=STEPS, progress=False)
+    plain_latents(pipeline, 2, 0)
     assert state() == before
 
 
 def test_generating_leaves_the_global_generators_alone(pipeline):
     before = torch.get_rng_state()
-    sample_plain(with_scheduler(pipeline, DDPMScheduler), 2, 0, STEPS, progress=False)
+    plain_latents(with_scheduler(pipeline, DDPMScheduler), 2, 0)
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -142,7 +147,7 @@ def test_generating_leaves_the_global_generators_alone(pipeline):
 def test_only_the_same_seed_gives_the_same_faces(pipeline, kind):
     pipeline = with_scheduler(pipeline, kind) if kind else pipeline
     first, again, other = (
-        sample_plain(pipeline, 2, seed, STEPS, progress=False).tolist() for seed in (3, 3, 4)
+        plain_latents(pipeline, 2, seed).tolist() for seed in (3, 3, 4)
     )
     assert first == again
     assert first != other
@@ -164,6 +169,8 @@ def test_seed_of_denoising_matters_only_where_the_scheduler_draws(pipeline, kind
 class Recorder(LatentMixture):
     """A mixture that writes down how far it was pushed, and gives known latents."""
 
+    weights_ = np.array([0.9, 0.1])
+
     def push_forward(self, alpha_cumprod):
         self.alpha_cumprod = alpha_cumprod
         return self
@@ -175,9 +182,8 @@ class Recorder(LatentMixture):
 
 def test_the_mixture_is_pushed_to_the_timestep_where_denoising_starts(pipeline):
     mixture = Recorder()
-    clean, components = sample_localized(
-        pipeline, mixture, 3, 512, 9, [0.5, 0.5], STEPS, progress=False
-    )
+    sampler = Sampler(world_of(pipeline), start=mixture, timestep=512, weights=[0.5, 0.5])
+    clean, components = sampler.latents(3, 9, progress=False)
     snapped, index = start_timestep(pipeline, 512, STEPS)
     assert snapped != 512  # otherwise this shows nothing
     # the solver's own noise level at that step: sigma^2 = (1 - a) / a
@@ -185,17 +191,17 @@ def test_the_mixture_is_pushed_to_the_timestep_where_denoising_starts(pipeline):
     scheduler.set_timesteps(STEPS)
     wanted = 1 / (1 + float(scheduler.sigmas[index]) ** 2)
     assert mixture.alpha_cumprod == pytest.approx(wanted, rel=1e-5)  # float32
-    assert mixture.weights == [0.5, 0.5]
+    assert mixture.weights.tolist() == [0.5, 0.5]
     assert components.tolist() == [0, 1, 2]
-    direct = denoise(pipeline, noise_of(3, 9), snapped, STEPS, progress=False)
+    assert (sampler.timestep, sampler.nfe) == (snapped, STEPS - index)
+    direct = denoise(pipeline, noise_of(3, (9, 0)), snapped, STEPS, progress=False)
     np.testing.assert_allclose(clean, direct, atol=REORDERED)
 
 
 def test_localized_faces_come_from_the_weighted_components(pipeline):
     mixture = LatentMixture(1).fit(noise_of(40), np.arange(40) % 2)
-    clean, components = sample_localized(
-        pipeline, mixture, 6, 500, 0, [0, 1], STEPS, progress=False
-    )
+    sampler = Sampler(world_of(pipeline), start=mixture, weights=[0, 1])
+    clean, components = sampler.latents(6, 0, progress=False)
     assert clean.shape == (6, 4, 8, 8)
     assert components.tolist() == [1] * 6
 
@@ -283,9 +289,9 @@ REFUSALS = [
     ("timestep", lambda p: start_timestep(p, 1000, STEPS)),
     ("timestep: 998 is not in the 5-step", lambda p: denoise(p, noise_of(1), 998, STEPS)),
     ("timestep", lambda p: denoise(p, noise_of(1), 5000, STEPS)),
-    ("timestep", lambda p: sample_localized(p, MIXTURE, 1, -5, 0)),
+    ("timestep", lambda p: Sampler(world_of(p), start=MIXTURE, timestep=-5)),
     ("num_inference_steps", lambda p: start_timestep(p, 500, 0)),
-    ("num_inference_steps", lambda p: sample_plain(p, 1, 0, 0)),
+    ("num_inference_steps", lambda p: Sampler(world_of(p), num_inference_steps=0)),
     ("latents", lambda p: denoise(p, NAN, FIRST, STEPS)),
     ("latents", lambda p: denoise(p, noise_of(1)[0], FIRST, STEPS)),
     ("latents", lambda p: denoise(p, noise_of(0), FIRST, STEPS)),
@@ -296,9 +302,14 @@ REFUSALS = [
     ("images", lambda p: encode(p, images_of(1)[0])),
     ("images", lambda p: encode(p, images_of(1) / 255)),
     ("images", lambda p: encode(p, images_of(1)[..., :1])),
-    ("n:", lambda p: sample_plain(p, 0, 0)),
-    ("n:", lambda p: sample_localized(p, MIXTURE, 0, 500, 0)),
-    ("weights", lambda p: sample_localized(p, MIXTURE, 1, 500, 0, [0.5, 0.5])),
+    ("n:", lambda p: Sampler(world_of(p)).draw(0, 0)),
+    ("n:", lambda p: Sampler(world_of(p), start=MIXTURE).latents(0, 0)),
+    ("seed", lambda p: Sampler(world_of(p)).draw(1, -1)),
+    ("first_batch", lambda p: Sampler(world_of(p)).draw(1, 0, first_batch=-1)),
+    ("weights", lambda p: Sampler(world_of(p), start=MIXTURE, weights=[0.5, 0.5])),
+    ("weights: plain", lambda p: Sampler(world_of(p), weights=[0.5, 0.5])),
+    ("batch_size", lambda p: Sampler(world_of(p), batch_size=0)),
+    ("guide", lambda p: Sampler(world_of(p)).same_face(0)),
     ("batch_size", lambda p: denoise(p, noise_of(1), FIRST, STEPS, batch_size=0)),
 ]
 

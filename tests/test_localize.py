@@ -259,12 +259,12 @@ def test_separated_clusters_are_found_without_labels():
 
 
 def test_same_seed_fits_the_same_mixture():
-    first, again = (LatentMixture(3, seed=5).fit(latents_of(60)) for _ in range(2))
+    first, again = (LatentMixture(3, random_state=5).fit(latents_of(60)) for _ in range(2))
     assert first.means_.tolist() == again.means_.tolist()
 
 
 def test_clone_keeps_the_parameters_and_forgets_the_fit():
-    mixture = LatentMixture(2, n_dimensions=3, prior_counts=1.5, seed=7).fit(latents_of(30))
+    mixture = LatentMixture(2, n_dimensions=3, prior_counts=1.5, random_state=7).fit(latents_of(30))
     fresh = clone(mixture)
     assert fresh.get_params() == mixture.get_params()
     assert not hasattr(fresh, "means_")
@@ -458,7 +458,7 @@ def test_bad_input_is_refused_by_name(argument, call):
         call()
 
 
-# Overshoot
+# Extrapolated means
 
 
 def two_cells(seed=0):
@@ -467,27 +467,27 @@ def two_cells(seed=0):
     return rng.standard_normal((400, 3)) + np.where(cells, 2, -2)[:, None], cells
 
 
-def test_overshoot_moves_means_away_from_their_common_mean_and_nothing_else():
+def test_extrapolation_moves_means_away_from_their_common_mean_and_nothing_else():
     latents, cells = two_cells()
     mixture = LatentMixture().fit(latents, cells)
-    moved = mixture.overshoot(0.5)
+    moved = mixture.extrapolate_means(0.5)
     common = latents.mean(0)  # weights are the shares of the cells
     np.testing.assert_allclose(moved.means_ - common, 1.5 * (mixture.means_ - common), atol=1e-5)
     np.testing.assert_allclose(moved.weights_ @ moved.means_, common, atol=1e-5)
     np.testing.assert_array_equal(moved.covariances_, mixture.covariances_)
-    np.testing.assert_array_equal(mixture.overshoot(0).means_, mixture.means_)
+    np.testing.assert_array_equal(mixture.extrapolate_means(0).means_, mixture.means_)
 
 
-def test_overshoot_and_noise_can_be_had_in_either_order():
+def test_extrapolation_and_noise_can_be_had_in_either_order():
     mixture = LatentMixture().fit(*two_cells())
-    one, other = mixture.overshoot(0.7).push_forward(0.3), mixture.push_forward(0.3).overshoot(0.7)
+    one, other = mixture.extrapolate_means(0.7).push_forward(0.3), mixture.push_forward(0.3).extrapolate_means(0.7)
     np.testing.assert_allclose(one.means_, other.means_, atol=1e-5)
 
 
 @pytest.mark.parametrize("factor", [-0.1, np.nan, np.inf])
 def test_a_factor_that_is_none_is_refused(factor):
     with pytest.raises(ValueError, match="^factor"):
-        LatentMixture().fit(*two_cells()).overshoot(factor)
+        LatentMixture().fit(*two_cells()).extrapolate_means(factor)
 
 
 # Several goals at once

@@ -10,8 +10,9 @@ LEAST_SIGNAL = 1e-6  # of alphas_cumprod: at pure noise the step's limit is fini
 def batch_quotas(target, sizes, seed):
     """How many faces of each batch go to each cell, so that all batches together fit the target.
 
-    Largest remainders, carried from batch to batch: after every batch no cell is a whole face or
-    more away from its share, and no rare cell is always the one that is rounded away.
+    After every face, hence after every batch whatever its size, no cell is a whole face or more
+    away from its share: whose turn it is to fall behind first gets the next face. (Rounding each
+    batch to the largest remainders cannot promise that, even with remainders carried over.)
 
     Parameters
     ----------
@@ -20,29 +21,31 @@ def batch_quotas(target, sizes, seed):
     sizes : sequence of int
         Faces in each batch.
     seed : int
-        Decides among equal remainders.
+        Decides between cells whose turn it is alike.
 
     Yields
     ------
     ndarray of int, shape (n_cells,)
         Of one batch, summing to its size.
+
+    References
+    ----------
+    Tijdeman, "The Chairman Assignment Problem", Discrete Mathematics 32, 1980.
     """
-    target = np.asarray(target, float)
-    # far smaller than a remainder, and another order of cells for every batch
+    target = np.asarray(target, float) / np.sum(target)
     rng = np.random.default_rng(seed)
-    owed = np.zeros(len(target))
+    # a cell is up once so much of a face is owed; then none ever misses 1 - slack of one
+    slack = 1 / max(2 * len(target) - 2, 1)
+    given, n = np.zeros(len(target)), 0
     for size in sizes:
-        owed = owed + size * target
-        quota = np.maximum(np.floor(owed + 1e-9), 0)
-        remainder = owed - quota + 1e-6 * rng.random(len(target))
-        missing = int(size - quota.sum())
-        order = np.argsort(-remainder)
-        quota[order[:missing]] += 1
-        if missing < 0:  # more cells were owed a whole face than the batch has room for
-            filled = order[quota[order] > 0]
-            quota[filled[missing:]] -= 1
-        owed = owed - quota
-        yield quota.astype(int)
+        before = given.copy()
+        early = 1e-6 * rng.random(len(target))  # another order of equals for every batch
+        for _ in range(size):
+            n += 1
+            deadline = (given + 1 - slack) / np.maximum(target, 1e-12) - early
+            up = n * target - given >= slack - 1e-9
+            given[np.argmin(np.where(up, deadline, np.inf))] += 1
+        yield (given - before).astype(int)
 
 
 def assign_cells(log_proba, quota):

@@ -66,7 +66,7 @@ class CleanSampler(Sampler):
         self.noised, self.timestep, self.nfe = mixture, 0, 0.0
 
     def _batch(self, n, key, quota):
-        return self.start.sample(n, key, self.weights)
+        return self._begin(n, key)
 
 
 def clean_sampler(world, seed):
