@@ -158,6 +158,7 @@ def fit_weights(sampler, attribute, target, per_component, seed, progress=True):
         even jointly, and age, whoever has it.
     target : array_like, shape (n_groups,), or list of them
     per_component : int
+        Faces for each: exactly where quotas lead to cells, on average where components are drawn.
     seed : int
 
     Returns

@@ -10,8 +10,10 @@ import pytest
 import torch
 from conftest import ATTRIBUTES, TRAIN_COUNTS
 
-from fairgen_utils.generate import decode, sample_plain
-from fairgen_utils.load import best_device, load_world
+from fairgen_utils.generate import Sampler
+from fairgen_utils.load import load_world
+from fairgen_utils.models.diffusion import decode
+from fairgen_utils.models.pipeline import best_device
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 SHIPPED = sorted(path.parent.name for path in DATA.glob("*/world.json"))
@@ -35,7 +37,8 @@ def test_a_loaded_world_holds_what_its_folder_says(world, worlds_root):
     assert world.attributes == {name: tuple(groups) for name, groups in ATTRIBUTES.items()}
     assert world.train_counts.tolist() == TRAIN_COUNTS
     assert (world.timestep, world.num_inference_steps) == (500, 5)
-    assert world.target == "gender,ancestry"
+    assert world.target == ("gender", "ancestry")
+    assert (world.strength, world.first_guided_step, world.extrapolation) == (4, 1, 0.5)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
@@ -54,10 +57,7 @@ def test_networks_are_ready_to_use_and_not_to_train(world):
 
 
 def test_a_world_samples_faces(world):
-    images = decode(
-        world.pipeline, sample_plain(world.pipeline, 2, 0, 5, progress=False), progress=False
-    )
-    assert images.shape == (2, 64, 64, 3)
+    assert Sampler(world).draw(2, 0, progress=False).images.shape == (2, 64, 64, 3)
 
 
 # Groups, labels and shares
@@ -279,8 +279,7 @@ def test_a_world_is_shipped():
 
 
 def test_shipped_world_samples_faces_and_tells_their_groups(shipped):
-    latents = sample_plain(shipped.pipeline, 4, 0, shipped.num_inference_steps, progress=False)
-    predictions = shipped.classify(decode(shipped.pipeline, latents, progress=False))
+    predictions = Sampler(shipped).draw(4, 0, progress=False).predictions
     for name, groups in shipped.attributes.items():
         assert predictions.probabilities[name].shape == (4, len(groups))
 
@@ -290,9 +289,8 @@ def test_shipped_world_makes_the_same_faces_in_half_the_precision(shipped):
     half = load_world(shipped.name, dtype=torch.bfloat16)
     images = {}
     for world in (shipped, half):
-        latents = sample_plain(world.pipeline, 16, 0, world.num_inference_steps, progress=False)
-        decoded = decode(world.pipeline, latents, progress=False)
-        images[world.pipeline.unet.dtype] = decoded.astype(float)
+        drawn = Sampler(world).draw(16, 0, progress=False, classify=False).images
+        images[world.pipeline.unet.dtype] = drawn.astype(float)
     single, halved = images[torch.float32], images[torch.bfloat16]
     difference = np.abs(single - halved).mean()
     between_faces = np.abs(single - single[::-1]).mean()

@@ -23,12 +23,14 @@ from tiny_world import (
     make_world,
 )
 
-from fairgen_utils.generate import decode, encode, generate, latent_shape, pilot_weights
+from fairgen_utils.generate import Sampler, recommended_sampler
 from fairgen_utils.judge import audit_fairness, audit_quality
-from fairgen_utils.localize import localized_mixture
+from fairgen_utils.localize import fit_weights, localize_mixture
+from fairgen_utils.models.diffusion import decode, encode
 from fairgen_utils.models.low_frequency import LowFrequencyMixture
 from fairgen_utils.models.mixture import LatentMixture
 from fairgen_utils.models.own_world import own_world
+from fairgen_utils.models.pipeline import latent_shape
 
 
 def random_unet(channels, size, **changed):
@@ -104,16 +106,17 @@ def test_every_kind_of_pipeline_walks_the_whole_road_from_disk(kind, tmp_path):
     assert latents.shape == (12, *latent_shape(world.pipeline))
     # random networks make pictures of one kind: tell the pool's halves apart all the same
     world.set_pool(latents, {"tone": np.arange(12) % 2})
-    mixture = localized_mixture(world, "tone")
+    mixture = localize_mixture(world, "tone")
     large = np.prod(latent_shape(world.pipeline)) > 1024
     assert isinstance(mixture, LowFrequencyMixture if large else LatentMixture)
-    weights, table, _ = pilot_weights(
-        world, mixture, "tone", [0.5, 0.5], per_component=3, seed=1, progress=False
-    )
+    sampler = Sampler(world, start=mixture)
+    weights, table, _ = fit_weights(sampler, "tone", [0.5, 0.5], 3, seed=1, progress=False)
     assert table.sum() == 6 and weights.sum() == pytest.approx(1)
-    sample = generate(world, 4, 0, mixture, weights, progress=False)
+    sample = sampler.with_weights(weights).draw(4, 0, progress=False)
     assert sample.images.dtype == np.uint8 and len(sample.images) == 4
-    assert len(generate(world, 3, 0, progress=False)) == 3
+    assert len(Sampler(world).draw(3, 0, progress=False)) == 3
+    guided = recommended_sampler(world, "tone").draw(4, 0, progress=False)
+    assert sorted(guided.components) == [0, 0, 1, 1]
     assert 0 <= audit_fairness(world, sample.predictions, "tone")["fd"] <= 1
     assert np.isfinite(audit_quality(world, sample.predictions)["ffd"])
 
@@ -125,17 +128,15 @@ def test_every_kind_of_pipeline_walks_the_whole_road_from_disk(kind, tmp_path):
 def test_an_exact_generator_has_the_shares_of_its_data_and_then_those_asked_for(prediction_type):
     world = make_world()
     world.pipeline = exact_pipeline(prediction_type)
-    plain = generate(world, 400, seed=1, progress=False)
+    plain = Sampler(world).draw(400, seed=1, progress=False)
     # binomial, N = 400: three standard errors
     assert plain.predictions.labels["tone"].mean() == pytest.approx(BRIGHT, abs=0.06)
-    mixture = localized_mixture(world, "tone")
-    weights, table, _ = pilot_weights(
-        world, mixture, "tone", [0.3, 0.7], per_component=60, seed=2, progress=False
-    )
+    sampler = Sampler(world, start=localize_mixture(world, "tone"))
+    weights, table, _ = fit_weights(sampler, "tone", [0.3, 0.7], 60, seed=2, progress=False)
     # here a component's faces stay what they began as
-    assert (table == [[60, 0], [0, 60]]).all()
+    assert table.sum() == 120 and table[0, 1] == table[1, 0] == 0
     np.testing.assert_allclose(weights, [0.3, 0.7], atol=0.02)
-    fair = generate(world, 400, 3, mixture, weights, progress=False)
+    fair = sampler.with_weights(weights).draw(400, 3, progress=False)
     assert fair.predictions.labels["tone"].mean() == pytest.approx(0.7, abs=0.07)
     audit = audit_fairness(world, fair.predictions, "tone", [0.3, 0.7])
     assert audit["fd_corrected"] < audit["fd_floor95"] * 1.5
@@ -174,7 +175,7 @@ def test_without_labelled_faces_it_is_said_that_nothing_is_corrected():
     with pytest.warns(UserWarning, match="labelled: no labelled faces"):
         world = make_world(labelled=None)
     np.testing.assert_array_equal(world.confusion("tone"), np.eye(2))
-    sample = generate(world, 20, 0, progress=False)
+    sample = Sampler(world).draw(20, 0, progress=False)
     audit = audit_fairness(world, sample.predictions, "tone")
     assert audit["fd"] == pytest.approx(audit["fd_corrected"])
     with pytest.raises(ValueError, match="^reference: .*labelled="):
@@ -183,7 +184,7 @@ def test_without_labelled_faces_it_is_said_that_nothing_is_corrected():
 
 def test_quality_needs_features():
     world = make_world(features=None)
-    sample = generate(world, 20, 0, progress=False)
+    sample = Sampler(world).draw(20, 0, progress=False)
     with pytest.raises(ValueError, match="^reference: .*features="):
         audit_quality(world, sample.predictions)
 
