@@ -6,12 +6,18 @@ import torch
 from conftest import build_pipeline
 from tiny_world import exact_pipeline, make_world
 
-from fairgen_utils import rivals
-from fairgen_utils.generate import denoise, encode, invert, sample_plain, timesteps_of
+from fairgen_utils.generate import Sampler
 from fairgen_utils.load import load_world
-from fairgen_utils.localize import localized_mixture
+from fairgen_utils.localize import localize_mixture
+from fairgen_utils.models.diffusion import denoise, encode
+from fairgen_utils.models.low_frequency import LowFrequencyMixture
 from fairgen_utils.models.mixture import LatentMixture
-from fairgen_utils.rivals import METHODS, choose_evenly, guidance, prepare
+from fairgen_utils.models.pipeline import timesteps_of
+from fairgen_utils.rivals import METHODS, bottleneck, prepare, starts
+from fairgen_utils.rivals.bottleneck import distribution_gradient, fit_bottleneck, steered
+from fairgen_utils.rivals.classifier_guidance import classifier_direction
+from fairgen_utils.rivals.selection import OnTheFly, cell_responsibilities, choose_evenly
+from fairgen_utils.rivals.starts import cluster, even_over_cells, invert
 
 STEPS = 5
 
@@ -23,8 +29,8 @@ def world(worlds_root):
 
 @pytest.fixture(autouse=True)
 def small_fits(monkeypatch):
-    monkeypatch.setattr(rivals, "N_COMPONENTS", 3)
-    monkeypatch.setattr(rivals, "STRENGTHS", (1.0, 2.0))
+    monkeypatch.setattr(starts, "N_COMPONENTS", 3)
+    monkeypatch.setattr(bottleneck, "STRENGTHS", (1.0, 2.0))
 
 
 class CallCounter:
@@ -38,18 +44,22 @@ class CallCounter:
         self.faces += len(inputs[0])
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if name not in ("goals", "clean")])
+ELSEWHERE = ("clean", "goals", "guided_goals")  # tested below, on worlds that have a use for them
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in ELSEWHERE])
 def test_a_method_repeats_itself_and_costs_the_calls_it_claims(world, name):
     counter = CallCounter(world.pipeline.unet)
     method = prepare(world, name, pilot_faces=12, progress=False)
+    assert method.name == name
     assert counter.faces == method.preparation
     before = counter.faces
-    first = method.draw(4, 1)
-    assert counter.faces - before == 4 * method.calls
+    first, again, other = (method.latents(4, seed, progress=False)[0] for seed in (1, 1, 2))
+    assert counter.faces - before == 3 * 4 * method.nfe
     counter.hook.remove()
     assert first.shape == (4, 4, 8, 8) and np.isfinite(first).all()
-    assert np.array_equal(first, method.draw(4, 1))
-    assert not np.array_equal(first, method.draw(4, 2))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
 
 
 def test_a_mixture_of_clean_latents_is_decoded_without_the_network(worlds_root, own_root):
@@ -64,14 +74,19 @@ def test_a_mixture_of_clean_latents_is_decoded_without_the_network(worlds_root, 
     )
     counter = CallCounter(world.pipeline.unet)
     method = prepare(world, "clean", progress=False)
-    assert method.draw(5, 0).shape == (5, 4, 8, 8)
-    assert counter.faces == method.calls == method.preparation == 0
-    shares = np.bincount(method.mixture.cells_, method.weights)
+    assert method.latents(5, 0, progress=False)[0].shape == (5, 4, 8, 8)
+    assert counter.faces == method.nfe == method.preparation == 0
+    shares = np.bincount(method.start.cells_, method.weights)
     assert shares == pytest.approx(np.full(6, 1 / 6))
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("magic", "choose from plain"), ("goals", "leaves nothing out")]
+    ("name", "said"),
+    [
+        ("magic", "choose from plain"),
+        ("goals", "has no use: the target of tiny is everything"),
+        ("guided_goals", "has no use: the target of tiny is everything"),
+    ],
 )
 def test_a_method_without_use_is_refused(world, name, said):
     with pytest.raises(ValueError, match=f"name: .*{said}"):
@@ -82,20 +97,20 @@ def test_methods_that_need_no_gradient_work_on_a_world_of_ones_own():
     own = make_world()
     with pytest.raises(ValueError, match="name: 'guidance' follows the gradient"):
         prepare(own, "guidance")
-    assert prepare(own, "plain", progress=False).draw(2, 0).shape == (2, 3, 16, 16)
+    assert prepare(own, "plain", progress=False).latents(2, 0, False)[0].shape == (2, 3, 16, 16)
 
 
 def test_plain_sampling_is_one_of_the_methods(world):
-    drawn = prepare(world, "plain", progress=False).draw(3, 7)
-    plain = sample_plain(world.pipeline, 3, 7, world.num_inference_steps, progress=False)
-    assert np.array_equal(drawn, plain)
+    drawn = prepare(world, "plain", progress=False).draw(3, 7, progress=False)
+    plain = Sampler(world).draw(3, 7, progress=False)
+    assert np.array_equal(drawn.images, plain.images)
 
 
 def test_clusters_are_the_groups_that_stand_apart():
     rng = np.random.default_rng(0)
     truth = np.repeat([0, 1, 2], 40)
     latents = rng.normal(0, 0.1, (120, 4, 4, 4)) + truth[:, None, None, None]
-    clusters = rivals.cluster(latents, 3, seed=0)
+    clusters = cluster(latents, 3, seed=0)
     assert all(len(set(clusters[truth == group])) == 1 for group in range(3))
     assert len(set(clusters)) == 3
 
@@ -103,7 +118,7 @@ def test_clusters_are_the_groups_that_stand_apart():
 def test_even_cells_get_even_weights_however_many_components_they_have():
     mixture = LatentMixture()
     mixture.cells_, mixture.weights_ = np.array([0, 0, 1]), np.array([0.1, 0.3, 0.6])
-    assert rivals.even_over_cells(mixture) == pytest.approx([0.125, 0.375, 0.5])
+    assert even_over_cells(mixture) == pytest.approx([0.125, 0.375, 0.5])
 
 
 # On-the-fly selection
@@ -156,7 +171,7 @@ def test_an_adjustment_that_changes_nothing_changes_nothing(prediction_type):
     noise = np.random.default_rng(0).standard_normal((2, 3, 16, 16)).astype(np.float32)
     first = timesteps_of(pipeline, 10)[0]
     plain = denoise(pipeline, noise, first, 10, progress=False)
-    same = denoise(pipeline, noise, first, 10, progress=False, adjust=lambda clean: clean)
+    same = denoise(pipeline, noise, first, 10, progress=False, adjust=lambda clean, *_: clean)
     assert np.allclose(plain, same, atol=1e-3)
 
 
@@ -166,7 +181,7 @@ def test_what_is_put_in_place_of_every_prediction_is_what_comes_out(prediction_t
     noise = np.random.default_rng(0).standard_normal((2, 3, 16, 16)).astype(np.float32)
     wanted = torch.full((2, 3, 16, 16), 0.25)
     first = timesteps_of(pipeline, 10)[0]
-    found = denoise(pipeline, noise, first, 10, progress=False, adjust=lambda clean: wanted)
+    found = denoise(pipeline, noise, first, 10, progress=False, adjust=lambda clean, *_: wanted)
     assert np.allclose(found, 0.25, atol=0.02)
 
 
@@ -189,7 +204,7 @@ def test_the_classifiers_direction_makes_the_wanted_group_likelier(world):
     rng = np.random.default_rng(0)
     latents = torch.as_tensor(rng.standard_normal((8, 4, 8, 8)), dtype=torch.float32)
     wanted = {"gender": np.arange(8) % 2}
-    direction = guidance.classifier_direction(world, latents, wanted)
+    direction = classifier_direction(world, latents, wanted)
     assert direction.flatten(1).norm(dim=1).numpy() == pytest.approx(np.ones(8), abs=1e-4)
 
     def likely(latents):
@@ -206,7 +221,7 @@ def test_the_bottlenecks_gradient_is_that_of_the_divergence():
     features = torch.randn(6, 5, generator=generator, dtype=torch.float64)
     coefficients = torch.randn(3, 5, generator=generator, dtype=torch.float64)
     intercept, target = torch.zeros(3, dtype=torch.float64), torch.full((3,), 1 / 3).double()
-    by_hand = guidance.distribution_gradient(features, coefficients, intercept, target)
+    by_hand = distribution_gradient(features, coefficients, intercept, target)
     features.requires_grad_()
     mean = (features @ coefficients.T + intercept).softmax(1).mean(0)
     divergence = (target * (target / mean).log()).sum()
@@ -218,7 +233,7 @@ def test_heads_read_cells_that_the_bottleneck_shows(world):
     rng = np.random.default_rng(0)
     cells = np.arange(200) % 2
     latents = rng.normal(0, 0.3, (200, 4, 8, 8)) + np.where(cells, 1.5, -1.5)[:, None, None, None]
-    heads = guidance.fit_bottleneck(
+    heads = fit_bottleneck(
         world.pipeline, latents.astype(np.float32), cells, [0.5, 0.5], STEPS, 0, progress=False
     )
     assert list(heads) == timesteps_of(world.pipeline, STEPS)
@@ -250,17 +265,17 @@ def test_steering_ends_with_its_context_and_at_strength_zero_does_nothing(world)
         return denoise(pipeline, noise, first, STEPS, progress=False)
 
     plain, target = faces(), torch.tensor([0.9, 0.1])
-    with guidance.steered(pipeline.unet, heads, target, 0.0):
+    with steered(pipeline.unet, heads, target, 0.0):
         assert np.allclose(faces(), plain, atol=1e-6)
-    with guidance.steered(pipeline.unet, heads, target, 100.0):
+    with steered(pipeline.unet, heads, target, 100.0):
         assert not np.allclose(faces(), plain, atol=1e-3)
     assert np.array_equal(faces(), plain)
 
 
 def test_responsibilities_of_cells_are_the_sums_over_their_components(world):
-    mixture = localized_mixture(world, "gender")
+    mixture = localize_mixture(world, "gender")
     latents = encode(world.pipeline, np.zeros((2, 64, 64, 3), np.uint8))
     responsibilities = mixture.predict_proba(latents)
-    assert np.allclose(rivals.cell_responsibilities(mixture, latents, 2), responsibilities)
+    assert np.allclose(cell_responsibilities(mixture, latents, 2), responsibilities)
     mixture.cells_ = np.array([1, 1])
-    assert np.allclose(rivals.cell_responsibilities(mixture, latents, 2), [[0, 1], [0, 1]])
+    assert np.allclose(cell_responsibilities(mixture, latents, 2), [[0, 1], [0, 1]])
