@@ -105,8 +105,8 @@ class Sampler:
         self.name = name or ("guided" if guide else "localized" if start else "plain")
         self.batch_size = check_count(batch_size, "batch_size")
         self.preparation = preparation
-        steps = num_inference_steps
-        self.steps = world.num_inference_steps if steps is None else check_count(steps, "num_inference_steps")
+        steps = world.num_inference_steps if num_inference_steps is None else num_inference_steps
+        self.steps = check_count(steps, "num_inference_steps")
         last = world.pipeline.scheduler.config.num_train_timesteps - 1
         wanted = last if start is None else world.timestep if timestep is None else timestep
         self.timestep, index = start_timestep(world.pipeline, wanted, self.steps)

@@ -480,7 +480,8 @@ def test_extrapolation_moves_means_away_from_their_common_mean_and_nothing_else(
 
 def test_extrapolation_and_noise_can_be_had_in_either_order():
     mixture = LatentMixture().fit(*two_cells())
-    one, other = mixture.extrapolate_means(0.7).push_forward(0.3), mixture.push_forward(0.3).extrapolate_means(0.7)
+    one = mixture.extrapolate_means(0.7).push_forward(0.3)
+    other = mixture.push_forward(0.3).extrapolate_means(0.7)
     np.testing.assert_allclose(one.means_, other.means_, atol=1e-5)
 
 

@@ -52,29 +52,32 @@ NOT_FOR_READERS = [
 # The modules of fairgen_utils that know a library: exactly these.
 WHO_KNOWS = {
     "torch": {
-        *("apps.command_line", "apps.shards", "generate", "judge", "load"),
-        *("models.classifier", "models.embedding", "models.own_world"),
-        *("rivals", "rivals.guidance"),
+        *("apps.order", "apps.shards", "judge", "load", "localize", "models.classifier"),
+        *("models.diffusion", "models.embedding", "models.guidance", "models.own_world"),
+        *("models.pipeline", "rivals.bottleneck", "rivals.classifier_guidance", "rivals.starts"),
     },
     "diffusers": {
-        *("apps.command_line", "apps.shards", "generate", "load"),
-        *("models.classifier", "models.own_world"),
+        *("load", "models.classifier", "models.own_world", "models.pipeline", "rivals.starts"),
     },
     "accelerate": {"apps.shards"},
     "sklearn": {
-        *("judge", "models.low_frequency", "models.mixture", "rivals", "rivals.guidance"),
+        *("judge", "models.low_frequency", "models.mixture"),
+        *("rivals.bottleneck", "rivals.starts"),
     },
     "torchmetrics": {"judge"},
-    "matplotlib": {"show"},
+    "matplotlib": {"apps.report", "show"},
     "seaborn": {"show"},
     "ipywidgets": {"apps.dashboard", "show"},
     "openvino": {"models.style_gan"},
 }
 # Imports run one way, from a later line of this list to an earlier one, or within a line.
 LAYERS = (
-    ("_checks", "_files", "_frames"),
-    ("models.classifier", "models.mixture", "models.low_frequency", "models.pipeline"),
-    ("load", "measure", "localize", "generate", "judge", "show"),
+    ("_checks", "_files", "_frames", "_intervals", "_statistics"),
+    (
+        *("models.classifier", "models.mixture", "models.low_frequency"),
+        *("models.pipeline", "models.diffusion", "models.guidance"),
+    ),
+    ("load", "measure", "localize", "generate", "judge", "show", "models.world"),
     ("rivals", "models", "datasets"),
     ("apps", "course"),
 )
@@ -237,6 +240,11 @@ def layer(module):
 def test_library_is_known_exactly_where_the_design_puts_it(library):
     knowing = {module_name(path) for path in MODULES if library in third_party(path)}
     assert knowing == WHO_KNOWS[library]
+
+
+def test_every_layer_names_modules_that_are_there():
+    names = {module_name(path) for path in MODULES}
+    assert {entry for line in LAYERS for entry in line} <= names
 
 
 def test_imports_run_one_way():

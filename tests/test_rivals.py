@@ -10,13 +10,12 @@ from fairgen_utils.generate import Sampler
 from fairgen_utils.load import load_world
 from fairgen_utils.localize import localize_mixture
 from fairgen_utils.models.diffusion import denoise, encode
-from fairgen_utils.models.low_frequency import LowFrequencyMixture
 from fairgen_utils.models.mixture import LatentMixture
 from fairgen_utils.models.pipeline import timesteps_of
 from fairgen_utils.rivals import METHODS, bottleneck, prepare, starts
 from fairgen_utils.rivals.bottleneck import distribution_gradient, fit_bottleneck, steered
 from fairgen_utils.rivals.classifier_guidance import classifier_direction
-from fairgen_utils.rivals.selection import OnTheFly, cell_responsibilities, choose_evenly
+from fairgen_utils.rivals.selection import cell_responsibilities, choose_evenly
 from fairgen_utils.rivals.starts import cluster, even_over_cells, invert
 
 STEPS = 5
