@@ -57,7 +57,7 @@ demo: $(READY)
 check: $(READY)
 	$(RUN) -m ruff check .
 	$(RUN) tests/lint_course.py
-	$(TESTS) -m "not slow and not browser"
+	$(TESTS) -m "not slow and not browser" --durations=5 --durations-min=3
 
 ## check everything: style, course, all tests, every notebook against its committed outputs
 test: $(READY)

@@ -10,6 +10,8 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from browser import ROOT, open_browser
 
+pytestmark = pytest.mark.slow  # the whole website is made first
+
 CHAPTERS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 # pages of every kind: the first, figures, wide tables, folded solutions, math, results
 SCANNED = (
@@ -126,6 +128,7 @@ def browser():
 
 
 @pytest.mark.parametrize("mode", ["light", "dark"])
+@pytest.mark.browser
 def test_axe_finds_nothing_serious(book, browser, mode):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     context = browser.new_context(color_scheme=mode)
@@ -141,6 +144,7 @@ def test_axe_finds_nothing_serious(book, browser, mode):
     assert not serious, "\n".join(map(str, serious))
 
 
+@pytest.mark.browser
 def test_on_a_telephone_no_page_is_wider_than_the_screen(book, browser):
     page = browser.new_context(viewport={"width": 390, "height": 844}).new_page()
     for name in SCANNED:
@@ -148,12 +152,14 @@ def test_on_a_telephone_no_page_is_wider_than_the_screen(book, browser):
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, name
 
 
+@pytest.mark.browser
 def test_the_search_finds_the_notebook_that_explains_a_word(book, browser):
     page = browser.new_page()
     page.goto((book / "search.html").as_uri() + "?q=responsibilities")
     page.wait_for_selector("text=5. Localizing attributes with Gaussian mixtures")
 
 
+@pytest.mark.browser
 def test_light_and_dark_differ(book, browser):
     shades = set()
     for mode in ("light", "dark"):

@@ -182,6 +182,7 @@ def run(folder, *cells):
     return subprocess.run(command, cwd=folder, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_nbval_lets_rounding_pass_and_no_changed_number(tmp_path):
     why = {"reason": "drawn anew each time"}
     result = run(

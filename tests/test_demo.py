@@ -122,6 +122,7 @@ def test_the_demo_refuses_in_one_line_and_writes_nothing(tmp_path, capsys, argum
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.browser
 def test_the_page_fits_a_telephone_and_a_dark_room(tmp_path):
     page = written_by(tmp_path / "out")["demo_tiny.html"]
     with open_browser() as browser:

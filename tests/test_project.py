@@ -302,6 +302,7 @@ def timed(folder, source, *options):
     return subprocess.run(command, cwd=folder, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_slowness_is_written_down_beside_the_promise_and_fails_nothing(tmp_path, monkeypatch):
     run = timed(tmp_path, "import time\ntime.sleep(1.1)", "--times", "times.csv")
     assert run.returncode == 0, run.stdout
@@ -321,6 +322,7 @@ def test_slowness_is_written_down_beside_the_promise_and_fails_nothing(tmp_path,
     assert name == "one.ipynb" and int(seconds) >= 1 and promised == "180" and int(cores) >= 1
 
 
+@pytest.mark.slow
 def test_notebooks_that_fail_are_not_timed(tmp_path):
     run = timed(tmp_path, "1 / 0", "--times", "times.csv")
     assert run.returncode == 1 and "one.ipynb failed" in run.stdout

@@ -208,6 +208,7 @@ def test_an_unknown_notebook_is_refused(capsys):
     assert "99_nowhere" in capsys.readouterr().err
 
 
+@pytest.mark.browser
 def test_in_a_browser_every_slide_shows_something_and_few_need_scrolling(slides):
     with open_browser() as browser:
         page = browser.new_page(viewport={"width": 1280, "height": 720})
