@@ -37,17 +37,22 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import fairgen_utils
-from fairgen_utils import datasets, generate, judge, localize, measure
+from fairgen_utils import datasets, judge, localize, measure
 from fairgen_utils.apps import dashboard, demo, shards
 from fairgen_utils.apps.command_line import main, make_dataset
 from fairgen_utils.apps.dashboard import Settings, Studio
 from fairgen_utils.apps.demo import parse_target
 from fairgen_utils.apps.shards import generate_sharded, plan
-from fairgen_utils.load import Predictions, load_world
+from fairgen_utils.generate import Sampler, recommended_sampler
+from fairgen_utils.load import load_world
+from fairgen_utils.models.diffusion import decode, denoise, encode
 from fairgen_utils.models.low_frequency import LowFrequencyMixture, mixture_for
 from fairgen_utils.models.mixture import LatentMixture
 from fairgen_utils.models.own_world import own_world
-from fairgen_utils.rivals import choose_evenly, guidance, prepare, selection
+from fairgen_utils.models.world import Predictions
+from fairgen_utils.rivals import bottleneck, classifier_guidance, prepare, selection
+from fairgen_utils.rivals.selection import choose_evenly
+from fairgen_utils.rivals.starts import invert
 
 ROOT = Path(__file__).resolve().parent.parent
 OURS = Path(fairgen_utils.__file__).parent
@@ -161,6 +166,7 @@ LABELS = np.array([0, 1, 2, 1])
 LATENTS = np.random.default_rng(0).standard_normal((40, 4, 8, 8)).astype(np.float32)
 FITTED = LatentMixture(2).fit(LATENTS)
 LOW = LowFrequencyMixture(1).fit(LATENTS)
+TIED = LatentMixture(covariance_type="tied").fit(LATENTS, np.arange(40) % 3)
 
 # what is called with a bad value, where the value comes from, and the word that must be said
 ALONE = {
@@ -212,8 +218,13 @@ ALONE = {
     ),
     "predict_proba": (FITTED.predict_proba, latents(), "latents"),
     "push_forward": (FITTED.push_forward, fractions, "alpha_cumprod"),
-    "overshoot": (
-        FITTED.overshoot,
+    "covariance_type": (
+        lambda bad: LatentMixture(covariance_type=bad).fit(LATENTS),
+        st.sampled_from(["diag", "spherical", "Full", "", None, 1]),
+        "covariance_type",
+    ),
+    "extrapolate_means": (
+        FITTED.extrapolate_means,
         st.sampled_from([-1, -0.1, np.nan, np.inf, "far", None]),
         "factor",
     ),
@@ -282,8 +293,16 @@ ALONE = {
         st.one_of(counts, st.integers(7, 99)),
         "n",
     ),
-    "reject": (lambda bad: selection.reject(LABELS, bad, 3, 0), shares(), "target"),
-    "reject, n": (lambda bad: selection.reject(LABELS, THIRDS, bad, 0), counts, "n"),
+    "rejection_sample": (
+        lambda bad: selection.rejection_sample(LABELS, bad, 3, 0),
+        shares(),
+        "target",
+    ),
+    "rejection_sample, n": (
+        lambda bad: selection.rejection_sample(LABELS, THIRDS, bad, 0),
+        counts,
+        "n",
+    ),
     "soft_shares": (lambda bad: measure.soft_shares([bad]), shares(), "probabilities"),
     "marginal_shares": (
         lambda bad: measure.marginal_shares(bad, (3, 1), 0),
@@ -411,39 +430,88 @@ WITH_WORLD = {
     "confusion": (lambda world, bad: world.confusion(bad), attributes, "attribute"),
     "training_shares": (lambda world, bad: world.training_shares(bad), attributes, "attribute"),
     "classify": (lambda world, bad: world.classify(bad), pictures(), "images"),
-    "sample_plain": (
-        lambda world, bad: generate.sample_plain(world.pipeline, bad, 0, 2),
-        counts,
-        "n",
+    "draw": (lambda world, bad: Sampler(world).draw(bad, 0), counts, "n"),
+    "draw, seed": (lambda world, bad: Sampler(world).draw(2, bad), seeds, "seed"),
+    "draw, first_batch": (
+        lambda world, bad: Sampler(world).draw(2, 0, first_batch=bad),
+        counts.filter(lambda bad: bad != 0),
+        "first_batch",
     ),
+    "latents": (lambda world, bad: Sampler(world).latents(bad, 0), counts, "n"),
     "steps": (
-        lambda world, bad: generate.sample_plain(world.pipeline, 2, 0, bad),
-        counts,
+        lambda world, bad: Sampler(world, num_inference_steps=bad),
+        counts.filter(lambda bad: bad is not None),
         "num_inference_steps",
     ),
-    "sample_localized": (
-        lambda world, bad: generate.sample_localized(world.pipeline, FITTED, 2, bad, 0),
-        timesteps,
-        "timestep",
+    "sampler, batch_size": (
+        lambda world, bad: Sampler(world, batch_size=bad),
+        counts,
+        "batch_size",
     ),
-    "decode": (lambda world, bad: generate.decode(world.pipeline, bad), latents(), "latents"),
+    "sampler, weights of components": (
+        lambda world, bad: Sampler(world, start=FITTED, weights=bad),
+        shares(),
+        "weights",
+    ),
+    "sampler, weights of cells": (
+        lambda world, bad: Sampler(world, guide=TIED, weights=bad),
+        shares(),
+        "weights",
+    ),
+    "with_weights": (
+        lambda world, bad: Sampler(world, guide=TIED).with_weights(bad),
+        shares(),
+        "weights",
+    ),
+    "strength": (
+        lambda world, bad: Sampler(world, guide=TIED, strength=bad),
+        st.sampled_from([-1, -1e-9, np.nan, np.inf, "strong", [1, 2], [4]]),
+        "strength",
+    ),
+    "first_guided_step": (
+        lambda world, bad: Sampler(world, guide=TIED, first_guided_step=bad),
+        st.one_of(st.integers(-9, -1), st.sampled_from([0.5, "2", [1]])),
+        "first_guided_step",
+    ),
+    "assignment": (
+        lambda world, bad: Sampler(world, guide=TIED, assignment=bad),
+        st.sampled_from(["", "Nearest", "optimal", None, 1, ["nearest"]]),
+        "assignment",
+    ),
+    "same_face, cells": (
+        lambda world, bad: Sampler(world, guide=TIED).same_face(0, cells=bad),
+        labels().filter(lambda bad: bad is not None),
+        "cells",
+    ),
+    "same_face, index": (
+        lambda world, bad: Sampler(world, guide=TIED).same_face(0, bad),
+        counts.filter(lambda bad: bad != 0),
+        "index",
+    ),
+    "same_face, seed": (
+        lambda world, bad: Sampler(world, guide=TIED).same_face(bad),
+        seeds,
+        "seed",
+    ),
+    "recommended_sampler": (recommended_sampler, attributes, "attribute"),
+    "recommended_sampler, target": (
+        lambda world, bad: recommended_sampler(world, "ancestry", bad),
+        shares(),
+        "target",
+    ),
+    "decode": (lambda world, bad: decode(world.pipeline, bad), latents(), "latents"),
     "encode": (
-        lambda world, bad: generate.encode(world.pipeline, bad),
+        lambda world, bad: encode(world.pipeline, bad),
         pictures().filter(lambda bad: np.shape(bad)[1:] != (3, 64, 64)),
         "images",
     ),
     "denoise": (
-        lambda world, bad: generate.denoise(world.pipeline, bad, 500, 5, 0),
+        lambda world, bad: denoise(world.pipeline, bad, 500, 5, 0),
         latents(),
         "latents",
     ),
-    "invert": (lambda world, bad: generate.invert(world.pipeline, bad, 2), latents(), "latents"),
-    "generate": (lambda world, bad: generate.generate(world, bad, 0), counts, "n"),
-    "localized_mixture": (
-        lambda world, bad: localize.localized_mixture(world, bad),
-        attributes,
-        "attribute",
-    ),
+    "invert": (lambda world, bad: invert(world.pipeline, bad, 2), latents(), "latents"),
+    "localize_mixture": (localize.localize_mixture, attributes, "attribute"),
     "parse_target": (
         lambda world, bad: parse_target(world, f"gender={bad}"),
         st.sampled_from(
@@ -457,18 +525,18 @@ WITH_WORLD = {
         "attribute",
     ),
     "plan": (lambda world, bad: plan(world, bad, 4), counts, "n"),
-    "generate, timestep": (
-        lambda world, bad: generate.generate(world, 2, 0, FITTED, timestep=bad),
+    "sampler, timestep": (
+        lambda world, bad: Sampler(world, start=FITTED, timestep=bad),
         timesteps.filter(lambda bad: bad is not None),
         "timestep",
     ),
     "batch_size": (
-        lambda world, bad: generate.decode(world.pipeline, LATENTS[:2], bad),
+        lambda world, bad: decode(world.pipeline, LATENTS[:2], bad),
         counts,
         "batch_size",
     ),
     "until": (
-        lambda world, bad: generate.denoise(world.pipeline, LATENTS[:2], 999, 5, until=bad),
+        lambda world, bad: denoise(world.pipeline, LATENTS[:2], 999, 5, until=bad),
         timesteps.filter(lambda bad: bad is not None),
         "timestep",
     ),
@@ -488,47 +556,57 @@ WITH_WORLD = {
         counts,
         "n",
     ),
-    "pilot_weights": (
-        lambda world, bad: generate.pilot_weights(world, FITTED, "ancestry", bad, 2, 0),
+    "fit_weights": (
+        lambda world, bad: localize.fit_weights(led(world), "ancestry", bad, 2, 0),
         shares(),
         "target",
     ),
-    "pilot_weights, attribute": (
-        lambda world, bad: generate.pilot_weights(world, FITTED, bad, THIRDS, 2, 0),
+    "fit_weights, goals": (
+        lambda world, bad: localize.fit_weights(led(world), ["ancestry", "gender"], bad, 2, 0),
+        st.sampled_from([None, THIRDS, [THIRDS], [THIRDS] * 3, [THIRDS, THIRDS]]),
+        "target",
+    ),
+    "fit_weights, attribute": (
+        lambda world, bad: localize.fit_weights(led(world), bad, THIRDS, 2, 0),
         attributes,
         "attribute",
     ),
-    "pilot_weights, faces": (
-        lambda world, bad: generate.pilot_weights(world, FITTED, "ancestry", THIRDS, bad, 0),
+    "fit_weights, faces": (
+        lambda world, bad: localize.fit_weights(led(world), "ancestry", THIRDS, bad, 0),
         counts,
         "per_component",
     ),
+    "fit_weights, sampler": (
+        lambda world, bad: localize.fit_weights(bad(world), "ancestry", THIRDS, 2, 0),
+        st.sampled_from([Sampler, lambda world: Sampler(world, guide=TIED, strength=0)]),
+        "sampler",
+    ),
     "fit_bottleneck": (
-        lambda world, bad: guidance.fit_bottleneck(world.pipeline, bad, [0, 1], [0.5, 0.5], 2, 0),
+        lambda world, bad: bottleneck.fit_bottleneck(world.pipeline, bad, [0, 1], [0.5, 0.5], 2, 0),
         latents(),
         "latents",
     ),
     "fit_bottleneck, cells": (
-        lambda world, bad: guidance.fit_bottleneck(world.pipeline, LATENTS, bad, THIRDS, 2, 0),
+        lambda world, bad: bottleneck.fit_bottleneck(world.pipeline, LATENTS, bad, THIRDS, 2, 0),
         labels(),
         "cells",
     ),
     "fit_bottleneck, priors": (
-        lambda world, bad: guidance.fit_bottleneck(
+        lambda world, bad: bottleneck.fit_bottleneck(
             world.pipeline, LATENTS, np.arange(40) % 3, bad, 2, 0
         ),
         shares(),
         "priors",
     ),
     "steered": (
-        lambda world, bad: guidance.steered(
+        lambda world, bad: bottleneck.steered(
             world.pipeline.unet, {0: (torch.ones(3, 4), torch.ones(3))}, bad, 1.0
         ).__enter__(),
         shares(),
         "target",
     ),
     "classifier_direction": (
-        lambda world, bad: guidance.classifier_direction(
+        lambda world, bad: classifier_guidance.classifier_direction(
             world, torch.as_tensor(LATENTS[:1]), {bad: np.array([0])}
         ),
         attributes,
@@ -620,6 +698,11 @@ def seen(world):
     return Predictions(labels, {}, np.eye(6, 128, dtype=np.float32))
 
 
+def led(world):
+    """A sampler whose weights can be fitted."""
+    return Sampler(world, guide=TIED)
+
+
 def own(world, classifier=len, **changed):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that no faces are labelled
@@ -699,7 +782,7 @@ def test_a_world_with_a_damaged_file_is_refused_by_name(worlds_root, tmp_path, f
     refuses_damaged(make, lambda path: load_world("tiny", root), f".*{Path(file).name}", kinds)
 
 
-@pytest.mark.parametrize("missing", ["sha256", "attributes", "overshoot", None])
+@pytest.mark.parametrize("missing", ["sha256", "attributes", "extrapolation", "strength", None])
 def test_a_card_that_does_not_tell_all_is_refused(own_root, missing):
     path = own_root / "tiny" / "world.json"
     card = json.loads(path.read_text())
