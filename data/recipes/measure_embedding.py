@@ -146,13 +146,20 @@ def real_pair_rows(judged, embedding, heldout):
     """The same distances where the answer is known: real faces that are and are not one person."""
     which = {"world": judged.name, "method": "real", "seed": 0}
     images, features = heldout.images, embedding(heldout.images)
-    partner = strangers_of_the_same_group(judged.joint(heldout.labels, judged.target))
+    cells = judged.joint(heldout.labels, judged.target)
+    partner = strangers_of_the_same_group(cells)
     there = partner >= 0
+    by_group = [
+        pair_row(features[mine], features[partner[mine]], pair=f"strangers, {group}", **which)
+        for g, group in enumerate(judged.groups(judged.target))
+        if (mine := there & (cells == g)).any()
+    ]
     some = np.random.default_rng(0).permutation(len(images))[:RECONSTRUCTED]
     again = decode(judged.pipeline, encode(judged.pipeline, images[some]))
     return [
         pair_row(features, np.roll(features, 1, axis=0), pair="strangers", **which),
         pair_row(features[there], features[partner[there]], pair="strangers, same group", **which),
+        *by_group,
         pair_row(features, embedding(images[:, :, ::-1]), pair="mirrored", **which),
         pair_row(features[some], embedding(again), pair="through the autoencoder", **which),
     ]
