@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from make_faces import FaceMaker, applicable
-from measure_worlds import concatenate
 from other_judges import embedding_world
 from scipy.spatial.distance import cdist
 from tables import Table
@@ -28,11 +27,13 @@ from fairgen_utils.load import load_world
 from fairgen_utils.measure import share_intervals
 from fairgen_utils.models.diffusion import decode, encode
 from fairgen_utils.models.embedding import SAME_PERSON, FaceEmbedding, distances, same_person
+from fairgen_utils.models.world import Predictions
 
 FIT = 4000  # labelled faces to fit the discriminants on, as even over the cells as there are
 REAL = 6000  # real faces, at most, that are measured like a method's
 GROUP_FACES = 150  # of each group, for the distance to its own reference
-PAIRED = ("guided", "guided_pilot")  # drawn from plain sampling's own seeds
+# drawn from the very noise of plain sampling's faces of the same seed
+PAIRED = ("guided", "guided_pilot", "guided_goals", "guidance", "bottleneck")
 RECONSTRUCTED = 300  # real faces that are sent through the autoencoder
 PEOPLE = {"test": 928, "valid": 907}  # in the CelebA subset, five photographs of each
 
@@ -53,9 +54,9 @@ def taken(faces, places):
     return Faces(faces.images[places], labels, faces.attributes)
 
 
-def grouped(world):
-    """What quality is told by: single attributes, and the first two jointly."""
-    return [*world.cell_attributes, ",".join(world.cell_attributes[:2])]
+def attributed(world, jointly):
+    """Single attributes, and some jointly, as tables name them."""
+    return list(dict.fromkeys([*world.cell_attributes, world.text(jointly)]))
 
 
 def fairness_rows(judged, predictions, method, seed):
@@ -64,14 +65,14 @@ def fairness_rows(judged, predictions, method, seed):
     quality = audit_quality(judged, predictions)
     return [
         {**which, "attribute": name, **audit_fairness(judged, predictions, name), **quality}
-        for name in dict.fromkeys([*judged.cell_attributes, judged.target])
+        for name in attributed(judged, judged.target)
     ]
 
 
 def real_rows(judged):
     """How often the discriminants are right about the held-out faces."""
     rows = []
-    for name in dict.fromkeys([*judged.cell_attributes, judged.target]):
+    for name in attributed(judged, judged.target):
         true, predicted = judged.heldout(name)
         row = {"world": judged.name, "method": "real", "attribute": name, "seed": 0}
         rows.append({**row, "n": len(true), "accuracy": float(np.mean(true == predicted))})
@@ -85,7 +86,8 @@ def group_rows(judged, predictions, method, n):
             **{"world": judged.name, "method": method, "attribute": name, "group": group},
             **{"n": n, "ffd": ffd},
         }
-        for name in grouped(judged)
+        # all cells of heads would be too few faces each
+        for name in attributed(judged, judged.cell_attributes[:2])
         for group, ffd in audit_groups(judged, predictions, name, n).items()
     ]
 
@@ -264,7 +266,7 @@ def measure_world(world, maker, embedding, source, methods, seeds, tables, judge
                 fairness.add(fairness_rows(judged, said[seed], method, seed))
             if seed not in paired:
                 pairs.add(pair_rows(judged, say("plain", seed), said[seed], method, seed))
-        groups.add(group_rows(judged, concatenate(list(said.values())), method, group_n))
+        groups.add(group_rows(judged, Predictions.joined(list(said.values())), method, group_n))
 
 
 def main():

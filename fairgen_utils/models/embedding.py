@@ -7,7 +7,6 @@ they are read into PyTorch, which agrees with dlib to six digits at a tenth of i
 """
 
 import hashlib
-import os
 from importlib.resources import files
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from fairgen_utils._checks import check_numbers
+from fairgen_utils._files import whole_file
 
 VERSION = 1  # of embeddings on disk: raise it whenever the same face would get other numbers
 CHUNK, BATCH = 500, 16
@@ -106,10 +106,8 @@ class FaceEmbedding:
             return np.load(path)
         found = self._embed(images, bar)
         self.cache.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
-        with open(temporary, "wb") as file:
+        with whole_file(path) as temporary, temporary.open("wb") as file:
             np.save(file, found)
-        os.replace(temporary, path)
         return found
 
     @torch.inference_mode()
