@@ -2,39 +2,53 @@
 
 import numpy as np
 import torch
-from diffusers import ConfigMixin, DDIMScheduler, DDPMPipeline, ModelMixin
+from diffusers import ConfigMixin, DDIMScheduler, DDPMPipeline, DDPMScheduler, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from diffusers.models.unets.unet_2d import UNet2DOutput
 
+from fairgen_utils.models.mixture import LatentMixture
 from fairgen_utils.models.own_world import own_world
 
 ATTRIBUTES = {"tone": ("dark", "bright")}
 SIZE = 16
 LEVEL, SPREAD = 0.5, 0.15  # pictures: +-LEVEL everywhere, plus noise of deviation SPREAD
 BRIGHT = 0.2  # share of bright pictures in the data
+TONES = ((-LEVEL, -LEVEL), (LEVEL, LEVEL))  # of the left and the right half
 
 
 class ExactNetwork(ModelMixin, ConfigMixin):
-    """The best possible prediction for that data, in closed form; no weights to train."""
+    """The best possible prediction for that data, in closed form; no weights to train.
+
+    The data: one Gaussian for each of `levels`, whose mean is one level in the left half of the
+    picture and the other in the right one, with noise of deviation `spread` in every pixel.
+    """
 
     @register_to_config
-    def __init__(self, prediction_type="epsilon", in_channels=3, out_channels=3, sample_size=SIZE):
+    def __init__(
+        self,
+        prediction_type="epsilon",
+        in_channels=3,
+        out_channels=3,
+        sample_size=SIZE,
+        levels=TONES,
+        shares=(1 - BRIGHT, BRIGHT),
+        spread=SPREAD,
+    ):
         super().__init__()
         self.alphas_cumprod = DDIMScheduler().alphas_cumprod
         self.unused = torch.nn.Parameter(torch.zeros(1))
+        means = torch.zeros(len(levels), in_channels, sample_size, sample_size)
+        for mean, (left, right) in zip(means, levels, strict=True):
+            mean[..., : sample_size // 2], mean[..., sample_size // 2 :] = left, right
+        self.register_buffer("means", means.flatten(1))
 
     def forward(self, noisy, timestep):
         a = self.alphas_cumprod[int(timestep)]
-        variance = a * SPREAD**2 + 1 - a
-        # log odds of bright against dark, for means +-m: 2 m x / variance, plus the prior's
-        odds = 2 * a.sqrt() * LEVEL * noisy.sum((1, 2, 3)) / variance + np.log(
-            BRIGHT / (1 - BRIGHT)
-        )
-        means = torch.stack([-LEVEL + 0 * odds, LEVEL + 0 * odds], 1)
-        chances = torch.stack([(-odds).sigmoid(), odds.sigmoid()], 1)
-        mean = (means * chances).sum(1)[:, None, None, None]
-        pull = a.sqrt() * SPREAD**2 / variance
-        clean = mean + pull * (noisy - a.sqrt() * mean)
+        variance = a * self.config.spread**2 + 1 - a
+        away = noisy.flatten(1)[:, None] - a.sqrt() * self.means
+        odds = torch.tensor(self.config.shares).log() - 0.5 * (away**2).sum(2) / variance
+        mean = (odds.softmax(1) @ self.means).reshape(noisy.shape)
+        clean = mean + a.sqrt() * self.config.spread**2 / variance * (noisy - a.sqrt() * mean)
         noise = (noisy - a.sqrt() * clean) / (1 - a).sqrt()
         predicted = {
             "epsilon": noise,
@@ -44,9 +58,27 @@ class ExactNetwork(ModelMixin, ConfigMixin):
         return UNet2DOutput(predicted[self.config.prediction_type])
 
 
-def exact_pipeline(prediction_type="epsilon"):
-    scheduler = DDIMScheduler(prediction_type=prediction_type, clip_sample=False)
-    return DDPMPipeline(ExactNetwork(prediction_type).eval(), scheduler)
+def exact_pipeline(prediction_type="epsilon", scheduler=DDIMScheduler, **data):
+    settings = {"prediction_type": prediction_type}
+    if scheduler in (DDIMScheduler, DDPMScheduler):
+        settings["clip_sample"] = False
+    network = ExactNetwork(prediction_type, **data).eval()
+    return DDPMPipeline(network, scheduler(**settings))
+
+
+def exact_mixture(pipeline, covariance_type="tied"):
+    """What a mixture fitted on endlessly many clean latents would be: a cell for each Gaussian."""
+    network, size = pipeline.unet, pipeline.unet.config.sample_size
+    mixture = LatentMixture(covariance_type=covariance_type)
+    mixture.means_ = network.means.numpy()
+    k, n_features = mixture.means_.shape
+    mixture.weights_ = np.array(network.config.shares)
+    mixture.cells_ = np.arange(k)
+    copies = 1 if covariance_type == "tied" else k
+    covariance = network.config.spread**2 * np.eye(n_features, dtype=np.float32)
+    mixture.covariances_ = np.stack([covariance] * copies)
+    mixture.latent_shape_ = (network.config.in_channels, size, size)
+    return mixture
 
 
 def by_brightness(images):
@@ -59,10 +91,10 @@ def colours(images):
     return images.mean((1, 2)) / 255
 
 
-def make_world(**changed):
+def make_world(size=SIZE, **changed):
     rng = np.random.default_rng(0)
     tone = np.arange(200) % 2
-    pixels = np.where(tone, 190, 64)[:, None, None, None] + rng.normal(0, 19, (200, SIZE, SIZE, 3))
+    pixels = np.where(tone, 190, 64)[:, None, None, None] + rng.normal(0, 19, (200, size, size, 3))
     settings = {
         "labelled": (pixels.clip(0, 255).astype(np.uint8), {"tone": tone}),
         "features": colours,
@@ -70,4 +102,5 @@ def make_world(**changed):
         "num_inference_steps": 100,
         "name": "tones",
     }
-    return own_world(exact_pipeline(), by_brightness, ATTRIBUTES, **(settings | changed))
+    generator = exact_pipeline(sample_size=size)
+    return own_world(generator, by_brightness, ATTRIBUTES, **(settings | changed))

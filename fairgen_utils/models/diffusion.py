@@ -143,7 +143,10 @@ def _adjusted(scheduler, predicted, noisy, t, adjust):
         clean = (noisy - noise * predicted) / signal
     else:
         clean = predicted
-    clean = adjust(clean, noisy, float(a))
+    adjusted = adjust(clean, noisy, float(a))
+    if adjusted is clean:  # left alone: not even rounded
+        return predicted
+    clean = adjusted
     epsilon = (noisy - signal * clean) / noise
     return {"v_prediction": signal * epsilon - noise * clean, "epsilon": epsilon}.get(kind, clean)
 
