@@ -279,9 +279,14 @@ def test_quality_prefers_the_reference_itself(world):
     assert audit_quality(world, near)["kid"] < audit_quality(world, far)["kid"]
 
 
+def stored_labels(world):
+    with np.load(world.folder / "reference.npz") as stored:
+        return dict(zip(world.attributes, stored["labels"].T, strict=True))
+
+
 def test_groups_are_compared_with_their_own_reference_at_equal_numbers(world):
     stored = world.reference()["features"].astype(float)
-    labels = world._by_attribute(world._load("reference.npz")["labels"])
+    labels = stored_labels(world)
     predictions = Predictions(labels, {}, stored)
     smallest = int(np.bincount(labels["gender"]).min())
     found = audit_groups(world, predictions, "gender", smallest)
@@ -294,7 +299,7 @@ def test_groups_are_compared_with_their_own_reference_at_equal_numbers(world):
 
 def test_groups_are_told_by_their_mean_and_by_the_worst_by_name(world):
     stored = world.reference()["features"].astype(float)
-    labels = world._by_attribute(world._load("reference.npz")["labels"])
+    labels = stored_labels(world)
     spoiled = np.where(labels["gender"][:, None] == 1, stored + 3, stored)
     found = audit_groups(world, Predictions(labels, {}, spoiled), "gender", 20)
     assert found.worst_group == world.groups("gender")[1]
@@ -303,7 +308,7 @@ def test_groups_are_told_by_their_mean_and_by_the_worst_by_name(world):
 
 
 def test_a_group_with_too_few_faces_is_unknown_and_so_is_the_worst(world):
-    labels = world._by_attribute(world._load("reference.npz")["labels"])
+    labels = stored_labels(world)
     few = Predictions(labels, {}, world.reference()["features"].astype(float))
     found = audit_groups(world, few, "gender", 10_000)
     assert np.isnan([found.mean, found.worst, *found.groups.values()]).all()
@@ -328,7 +333,7 @@ def test_recognition_rate_counts_faces_that_are_what_they_were_made_for(world):
 
 def test_faces_that_vary_half_as_much_within_their_group_have_half_the_variance(world):
     stored = world.reference()["features"].astype(float)
-    labels = world._by_attribute(world._load("reference.npz")["labels"])
+    labels = stored_labels(world)
     real = Predictions(labels, {}, stored)
     # np.var divides by n, the reference's covariance by n - 1: 1 % at these numbers
     assert within_group_variance(world, real) == pytest.approx(1, abs=0.05)
