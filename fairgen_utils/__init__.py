@@ -24,8 +24,9 @@ _HOME = {
     "models.diffusion": ("encode", "decode", "denoise"),
     "generate": ("Sampler", "Sample", "recommended_sampler"),
     "judge": (
-        *("audit_fairness", "audit_quality", "audit_groups", "own_group_rate"),
-        *("frechet_distance", "kernel_distance", "manifold_scores", "detail"),
+        *("audit_fairness", "audit_quality", "audit_groups", "group_brightness"),
+        *("frechet_distance", "kernel_distance", "manifold_scores"),
+        *("recognition_rate", "sharpness", "brightness"),
     ),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

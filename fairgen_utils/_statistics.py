@@ -5,8 +5,10 @@ rates = P(predicted | true); corrected shares are its inverse applied to what wa
 """
 
 import numpy as np
+from scipy.special import ndtri
 
-HALVINGS = 8  # of the bracket around an interval's end: to half a per cent of its width
+NEAR = 0.02  # an end is found where it is this near, in standard deviations
+FARTHEST = 64.0  # steps along a ray that end at all faces in one group
 
 
 def spread(shares):
@@ -161,7 +163,7 @@ def invert_distance(sampling, target, labelling, confidence, normals):
     ray = ray / max(np.linalg.norm(ray), 1e-300)
 
     def at(step):
-        return project_to_simplex(target + step * ray)
+        return project_to_simplex(target + step * ray) if step else target
 
     def distance(step):
         return float(np.linalg.norm(at(step) - target))
@@ -175,28 +177,43 @@ def invert_distance(sampling, target, labelling, confidence, normals):
             drawn[:, outside] = project_to_simplex(drawn[:, outside].T).T
         return ((drawn - target[:, None]) ** 2).sum(axis=0)
 
-    def accepted(step):
+    limit = ndtri((1 + confidence) / 2)
+
+    def strain(step):
+        """How far we stray, in standard deviations, less what is allowed: 0 at an end."""
         drawn, wanted = draws(step), distance(step)
         lift = drawn.mean() - wanted**2
         ours = abs(without_chance(squared, lift) - wanted)
         # a step is its own estimate where both agree to rounding
-        as_far = abs(without_chance(drawn, lift) - wanted) >= ours - 1e-12
-        return as_far.mean() > 1 - confidence
+        as_far = (abs(without_chance(drawn, lift) - wanted) >= ours - 1e-12).mean()
+        return -ndtri(max(as_far, 0.5 / len(drawn)) / 2) - limit
 
-    def end(inside, outside):
-        for _ in range(HALVINGS):
-            middle = (inside + outside) / 2
-            inside, outside = (middle, outside) if accepted(middle) else (inside, middle)
-        return (inside + outside) / 2
+    def end(reach, last):
+        """The step from the estimate, this far or farther, up to the last, at which strain is 0."""
+        inside, eased, outside = middle, -limit, middle + reach
+        while (strained := strain(outside)) <= 0:
+            if abs(outside - middle) >= abs(last - middle):
+                return last
+            inside, eased, reach = outside, strained, 2 * reach
+            outside = middle + reach if abs(reach) < abs(last - middle) else last
+        for _ in range(20):  # regula falsi: strain is nearly linear
+            step = inside - eased * (outside - inside) / (strained - eased)
+            found = strain(step)
+            if abs(found) < NEAR:
+                break
+            # Illinois: a side that stays is halved, lest all steps come from the other
+            if found > 0:
+                outside, strained, eased = step, found, eased / 2
+            else:
+                inside, eased, strained = step, found, strained / 2
+        return step
 
-    full = np.sqrt(squared)
-    lift = draws(full).mean() - distance(full) ** 2
+    drawn = draws(np.sqrt(squared))
+    lift = drawn.mean() - distance(np.sqrt(squared)) ** 2
     middle = np.sqrt(max(squared - lift, 0))
-    low = 0.0 if middle == 0 or accepted(0) else distance(end(middle, 0))
-    far = middle + np.sqrt(max(lift, 1e-12))
-    while accepted(far) and far < 64:  # far beyond any shares: all of one group
-        far *= 2
-    return low, distance(middle), distance(end(middle, far) if far < 64 else far)
+    reach = 1.2 * limit * max(np.sqrt(drawn).std(), 1e-6)
+    low = end(-min(reach, middle), 0.0) if middle > 0 else 0.0
+    return distance(low), distance(middle), distance(end(reach, FARTHEST))
 
 
 def join_intervals(a, b, target, labelling, confidence, normals):

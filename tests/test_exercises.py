@@ -104,7 +104,7 @@ def promised_fd(rng):
 
 
 RESULTS = pd.read_csv(NOTEBOOKS.parent / "data" / "results" / "fairness.csv")
-CALLS = RESULTS.query("world == 'heads'").groupby("method")["calls"].mean()
+CALLS = RESULTS.query("world == 'heads'").groupby("method")["nfe"].mean()
 TIMES_CHEAPER = CALLS["rejection"] / CALLS["overshoot"]
 JOINT = RESULTS.query("world == 'utkface' and attribute == 'gender,race'")
 FD = JOINT.groupby("method")["fd_corrected"].mean()

@@ -475,10 +475,10 @@ def test_the_embeddings_judge_reads_groups_and_tells_quality_in_its_own_space(wo
     np.testing.assert_array_equal(true, predicted)
     said = judged.classify(heldout.images)
     np.testing.assert_array_equal(said.features, BrightnessEmbedding()(heldout.images))
-    near = audit_groups(judged, said, "gender,ancestry", 8)
+    near = audit_groups(judged, said, "gender,ancestry", 8).groups
     assert list(near) == judged.groups("gender,ancestry")
     bluish = heldout.images + np.array([0, 0, 60], np.uint8)  # the same groups, another look
-    far = audit_groups(judged, judged.classify(bluish), "gender,ancestry", 8)
+    far = audit_groups(judged, judged.classify(bluish), "gender,ancestry", 8).groups
     # blue up by 60 of 255 in the mean colour of the whole and of its half
     shift = 2 * (60 / 255) ** 2
     for group in near:

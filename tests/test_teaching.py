@@ -241,7 +241,7 @@ def measured():
     joint = {"heads": "gender,ancestry,age", "utkface": "gender,race"}
     own = fairness[fairness["attribute"] == fairness["world"].map(joint)]
     others = judges[judges["attribute"] == judges["world"].map(joint)]
-    found = own.groupby(["world", "method"])[["fd_corrected", "calls"]].mean()
+    found = own.groupby(["world", "method"])[["fd_corrected", "nfe"]].mean()
     for judge in ("second", "probe"):
         by_judge = others[others["judge"] == judge].set_index(["world", "method"])
         found[judge] = by_judge["fd_corrected"]
@@ -263,7 +263,7 @@ def test_the_key_numbers_are_those_of_the_results():
     rows = {row[0]: [float(value) for value in row[1:]] for row in rows if row[0] in names}
     assert set(rows) == set(names)
     for name, written in rows.items():
-        true = found.loc["heads", names[name]][["fd_corrected", "second", "probe", "calls"]]
+        true = found.loc["heads", names[name]][["fd_corrected", "second", "probe", "nfe"]]
         assert written == pytest.approx(true.tolist(), abs=6e-4, rel=3e-3)
 
 

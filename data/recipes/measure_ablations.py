@@ -17,7 +17,12 @@ from sklearn.decomposition import PCA
 from tables import Table
 
 from fairgen_utils.generate import Sampler
-from fairgen_utils.judge import audit_fairness, audit_quality, own_group_rate, within_group_variance
+from fairgen_utils.judge import (
+    audit_fairness,
+    audit_quality,
+    recognition_rate,
+    within_group_variance,
+)
 from fairgen_utils.load import load_world
 from fairgen_utils.localize import (
     component_table,
@@ -89,7 +94,8 @@ def overshoot_row(world, moved, factor, n):
     weights, _, _ = fit_weights(sampler, world.target, target, n // k, seed=80_001)
     sample = sampler.with_weights(weights).draw(n, 80_002)
     row = {"world": world.name, "overshoot": factor, "n": n, "seed": 80_000}
-    row["own_group"] = own_group_rate(world, moved, even_sample, world.target)
+    cells = moved.cells_[even_sample.components]
+    row["own_group"] = recognition_rate(world, even_sample.predictions, world.target, cells)
     row["own_group_real"] = float(np.mean(np.diag(world.confusion(world.target))))
     row |= audit_fairness(world, sample.predictions, world.target)
     row |= audit_quality(world, sample.predictions)
@@ -119,7 +125,7 @@ def measure_components(world, table, n, seeds):
                 predictions = sampler.with_weights(weights).draw(n, 70_000 + seed).predictions
                 row = which | {"seed": seed, "pilot": int(counts.sum())}
                 row |= audit_fairness(world, predictions, world.target, seed=seed)
-                table.add([row | audit_quality(world, predictions, seed)])
+                table.add([row | audit_quality(world, predictions)])
 
 
 def wrong_labels(labels, sizes, share, rng):
@@ -195,7 +201,8 @@ def measure_settings(world, what, table, n):
         sample = sampler.with_weights(weights).draw(n, 90_002)
         row = {"world": world.name, "what": what, "setting": str(setting), "seed": 90_000}
         row |= {"components": k, "pilot": len(pilot)}
-        row["own_group"] = own_group_rate(world, mixture, pilot, world.target)
+        cells = mixture.cells_[pilot.components]
+        row["own_group"] = recognition_rate(world, pilot.predictions, world.target, cells)
         row |= audit_fairness(world, sample.predictions, world.target)
         row |= audit_quality(world, sample.predictions)
         table.add([row])

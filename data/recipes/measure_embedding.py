@@ -88,7 +88,7 @@ def group_rows(judged, predictions, method, n):
         }
         # all cells of heads would be too few faces each
         for name in attributed(judged, judged.cell_attributes[:2])
-        for group, ffd in audit_groups(judged, predictions, name, n).items()
+        for group, ffd in audit_groups(judged, predictions, name, n).groups.items()
     ]
 
 

@@ -26,8 +26,8 @@ from fairgen_utils.judge import (
     audit_fairness,
     audit_groups,
     audit_quality,
-    detail,
     manifold_scores,
+    sharpness,
     within_group_variance,
 )
 from fairgen_utils.load import Predictions, load_world
@@ -75,10 +75,15 @@ def share_rows(world, predictions, attribute, seed):
     ]
 
 
-def fairness_row(world, predictions, faces, attribute, seed):
+def by_quotas(method, faces):
+    """The cell each face was led to, where quotas fixed how many go into each; else None."""
+    return faces.cells if method.startswith("guid") and len(faces.cells) else None
+
+
+def fairness_row(world, predictions, faces, attribute, method, seed):
     """Discrepancies from an even split, and the divergence of the corrected shares from it."""
     groups = len(world.groups(attribute))
-    row = audit_fairness(world, predictions, attribute, seed=seed)
+    row = audit_fairness(world, predictions, attribute, seed=seed, cells=by_quotas(method, faces))
     measured = shares(world.joint(predictions.labels, attribute), groups)
     confusion = world.confusion(attribute)
     corrected = correct_shares(measured, confusion)
@@ -93,24 +98,24 @@ def fairness_row(world, predictions, faces, attribute, seed):
     return row | {"kl_corrected": kl_divergence(corrected)}
 
 
-def quality_row(world, images, predictions, seed):
+def quality_row(world, images, predictions):
     """Distance to the balanced reference; are faces good, all kinds there, groups varied, sharp?"""
-    row = audit_quality(world, predictions, seed)
+    row = audit_quality(world, predictions)
     reference = world.reference()
     scores = dict.fromkeys(("precision", "recall", "density", "coverage"), np.nan)
     if "features" in reference:
         scores = manifold_scores(predictions.features, reference["features"])
     row |= scores | {"within_group_variance": within_group_variance(world, predictions)}
-    return row | {"detail": detail(images)}
+    return row | {"sharpness": sharpness(images)}
 
 
 def measure(world, faces, predictions, method, seed):
     """Rows for fairness.csv and for shares.csv of one method and seed."""
-    quality = quality_row(world, faces.images, predictions, seed)
+    quality = quality_row(world, faces.images, predictions)
     cost = {"nfe": faces.nfe, "preparation": faces.preparation}
     rows, group_rows = [], []
     for attribute in attributes_of(world):
-        row = fairness_row(world, predictions, faces, attribute, seed)
+        row = fairness_row(world, predictions, faces, attribute, method, seed)
         which = {"world": world.name, "method": method, "attribute": attribute}
         how = {"timestep": faces.timestep, "components": faces.components}
         how |= {"n": row.pop("n"), "seed": seed}
@@ -129,7 +134,7 @@ def group_rows(world, predictions, method):
     return [
         {**which, "attribute": name, "group": group, "n": GROUP_FACES, "ffd": ffd}
         for name in world.cell_attributes
-        for group, ffd in audit_groups(world, predictions, name, GROUP_FACES).items()
+        for group, ffd in audit_groups(world, predictions, name, GROUP_FACES).groups.items()
     ]
 
 
@@ -140,7 +145,7 @@ def judged_attributes(first, judge):
     return list(dict.fromkeys([*names, *[first.text(first.target)] * everything]))
 
 
-def judge_rows(worlds, predictions, method):
+def judge_rows(worlds, predictions, method, cells=None):
     """The same faces under every judge, each corrected by its own errors."""
     first = worlds["first"]
     rows = []
@@ -152,7 +157,8 @@ def judge_rows(worlds, predictions, method):
             labels = first.joint(found.labels, attribute)
             first_said = first.joint(predictions["first"].labels, attribute)
             row["agreement"] = float(np.mean(labels == first_said[: len(labels)]))
-            row |= audit_fairness(world, found, attribute)
+            given = None if cells is None else cells[: len(labels)]
+            row |= audit_fairness(world, found, attribute, cells=given)
             if (method, judge) == ("rejection", "first"):
                 # it selected these faces: its confusion matrix says nothing of them any more
                 row |= {key: np.nan for key in row if key.startswith("fd_corrected")}
@@ -262,7 +268,9 @@ def main():
                 asked = images[: options.n] if judge == "probe" else images
                 everybody[judge] = worlds[judge].classify(asked)
             groups.add(group_rows(world, everybody["first"], method))
-            judges.add(judge_rows(worlds, everybody, method))
+            cells = [by_quotas(method, found) for found in faces.values()]
+            cells = None if cells[0] is None else np.concatenate(cells)
+            judges.add(judge_rows(worlds, everybody, method, cells))
         contact_sheet(maker, options.out / f"faces_{name}.png")
 
 

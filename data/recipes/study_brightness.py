@@ -17,17 +17,12 @@ from tables import Table
 
 from fairgen_utils.datasets import read_faces
 from fairgen_utils.generate import Sampler
+from fairgen_utils.judge import brightness
 from fairgen_utils.load import load_world
 from fairgen_utils.localize import localize_mixture
 
 METHODS = ("plain", "localized_pilot", "overshoot", "bottleneck", "guided", "guided_pilot")
 SWEEP_FACES, SEED = 1200, 40_000  # for each of --factors
-MIDDLE = slice(24, 42)  # of 64 pixels, down and across: cheeks, nose and eyes
-
-
-def brightness(images):
-    """Mean over the middle of each picture and all colours, from 0 to 255: shape (n,)."""
-    return np.asarray(images)[:, MIDDLE, MIDDLE].mean((1, 2, 3))
 
 
 def rows_of(world, method, images, labels, seed=None):

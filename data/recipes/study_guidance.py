@@ -19,13 +19,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from study_brightness import brightness
 from tables import Table
 
 from fairgen_utils._files import write_json
 from fairgen_utils.generate import Sampler, recommended_sampler
-from fairgen_utils.judge import audit_fairness, audit_quality
-from fairgen_utils.judge import detail as sharpness
+from fairgen_utils.judge import (
+    audit_fairness,
+    audit_quality,
+    group_brightness,
+    recognition_rate,
+    sharpness,
+)
 from fairgen_utils.load import load_world
 from fairgen_utils.localize import CellPosterior
 from fairgen_utils.models.diffusion import decode, denoise
@@ -101,13 +105,6 @@ def sampler_of(world, what, setting):
     return Sampler(world, guide=guide, weights=found / found.sum())
 
 
-def brightness_by_group(world, images, labels):
-    """Mean brightness of the face, of every group of the second cell attribute."""
-    attribute, found = world.cell_attributes[1], brightness(images)
-    groups = range(len(world.groups(attribute)))
-    return np.array([found[labels[attribute] == g].mean() for g in groups])
-
-
 def row_of(world, judge, sampler, n, plain):
     """Everything measured of one sampler: what the rule looks at, and what it must not."""
     sample = sampler.draw(n, SEED)
@@ -117,7 +114,8 @@ def row_of(world, judge, sampler, n, plain):
     )
     # the table is in the order of the alphabet
     real = real.set_index("group").loc[world.groups(world.cell_attributes[1])]
-    away = brightness_by_group(world, sample.images, second.labels) - real["brightness"].to_numpy()
+    found = group_brightness(world, sample.images, second, world.cell_attributes[1])
+    away = np.array([mean for mean, _ in found.values()]) - real["brightness"].to_numpy()
     row = {"n": n, "seed": SEED, "strength": sampler.strength, "steps": sampler.steps}
     row |= {"first_guided_step": sampler.first_guided_step}
     cells = sample.components
@@ -127,8 +125,9 @@ def row_of(world, judge, sampler, n, plain):
     row["sharpness"] = sharpness(sample.images) / sharpness(plain.images)
     difference = sample.images.astype(int) - plain.images.astype(int)
     row["change"] = float(np.abs(difference).mean())
-    row |= audit_fairness(world, sample.predictions, world.target)
-    row["fd_second"] = audit_fairness(judge, second, world.target)["fd_corrected"]
+    quotas = {"cells": cells if sampler.is_steered else None}
+    row |= audit_fairness(world, sample.predictions, world.target, **quotas)
+    row["fd_second"] = audit_fairness(judge, second, world.target, **quotas)["fd_corrected"]
     row["ffd"] = audit_quality(world, sample.predictions)["ffd"]
     return row | {"faces_per_second": sample.faces_per_second}
 
@@ -137,7 +136,7 @@ def recognition_of(world, predictions, cells):
     """Share of faces that a judge puts in the cell they were led to; NaN where none was given."""
     if cells is None:
         return float("nan")
-    return float(np.mean(world.joint(predictions.labels, world.target) == cells))
+    return recognition_rate(world, predictions, world.target, cells)
 
 
 def choose(world, judge, table, n, plain):

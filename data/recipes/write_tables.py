@@ -70,8 +70,8 @@ def methods_table(results, world):
     names = {judge: name for judge, name in names.items() if judge in others["n"]}
     header = ["method", f"FD {joint.replace(',', ' x ')}", *names.values()]
     header += [f"FD {name}" for name in singles]
-    header += ["Frechet distance", "by group: mean (worst)", "detail", "calls per face kept"]
-    plain_detail = table.query("method == 'plain'")["detail"].mean()
+    header += ["Frechet distance", "by group: mean (worst)", "sharpness", "calls per face kept"]
+    plain_sharpness = table.query("method == 'plain'")["sharpness"].mean()
     rows = []
     for method, name in METHODS.items():
         of_method = table[table["method"] == method]
@@ -86,8 +86,8 @@ def methods_table(results, world):
         row += [f"{mean[single]:.3f}" for single in singles]
         row += [f"{of_method['ffd'].mean():.2f}"]
         row += ["{mean:.1f} ({max:.1f})".format(**by_group.loc[method])]
-        row += [f"{of_method['detail'].mean() / plain_detail:.2f}"]
-        rows.append([*row, f"{of_method['calls'].mean():.1f}"])
+        row += [f"{of_method['sharpness'].mean() / plain_sharpness:.2f}"]
+        rows.append([*row, f"{of_method['nfe'].mean():.1f}"])
     floors = table.groupby("attribute")["fd_floor95"].mean()
     floor = [f"{floors[attribute]:.3f}" for attribute in (joint, *singles)]
     floor[1:1] = [f"{others['fd_floor95'][judge].iloc[0]:.3f}" for judge in names]

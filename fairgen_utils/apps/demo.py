@@ -10,7 +10,7 @@ from fairgen_utils._files import provenance, write_json
 from fairgen_utils.apps.folder import draw
 from fairgen_utils.apps.order import announce, make_folder, read_order
 from fairgen_utils.apps.report import SHOWN, before_after, write_report
-from fairgen_utils.judge import audit_fairness, audit_quality, detail
+from fairgen_utils.judge import audit_fairness, audit_quality, brightness, sharpness
 from fairgen_utils.measure import share_intervals, shares
 
 COLOURS = {"plain": show.PLAIN, "guided": show.FAIR, "localized": show.FAIR}
@@ -93,14 +93,6 @@ def _quality(world, sample):
         return "unknown"
 
 
-def brightness(images):
-    """Mean over the middle of each picture and all colours, from 0 to 255: shape (n,)."""
-    images = np.asarray(images)
-    side = images.shape[1]
-    middle = slice(side * 3 // 8, side * 21 // 32)  # cheeks, nose and eyes
-    return images[:, middle, middle].mean((1, 2, 3))
-
-
 def looks_of(order, samples):
     """What the method does to each group's pictures, before and after: a row for each group.
 
@@ -112,7 +104,7 @@ def looks_of(order, samples):
             own = [s.images[s.predictions.labels[name] == g] for s in samples.values()]
             row = {"group": group, "faces": [str(len(images)) for images in own]}
             row["brightness"] = [f"{brightness(i).mean():.0f}" if len(i) else "-" for i in own]
-            row["sharpness"] = [f"{1000 * detail(i):.2f}" if len(i) else "-" for i in own]
+            row["sharpness"] = [f"{1000 * sharpness(i):.2f}" if len(i) else "-" for i in own]
             rows.append({key: v if key == "group" else " to ".join(v) for key, v in row.items()})
     return pd.DataFrame(rows)
 

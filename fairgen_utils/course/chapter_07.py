@@ -10,7 +10,7 @@ from fairgen_utils.judge import manifold_scores
 def check_times_cheaper(answer):
     """Exercise 7.1: calls per kept face, rejection over localized, from the results' table."""
     heads = pd.read_csv(RESULTS / "fairness.csv").query("world == 'heads'")
-    calls = heads.groupby("method")["calls"].mean()
+    calls = heads.groupby("method")["nfe"].mean()
     rejection, localized = calls["rejection"], calls["overshoot"]
     mistakes = [
         (
