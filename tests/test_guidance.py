@@ -16,13 +16,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.stats import kstest, norm
 from strategies import share_vectors
-from tiny_world import exact_mixture, exact_pipeline
+from tiny_world import corner_world, exact_mixture, exact_pipeline
 
 from fairgen_utils.generate import Sampler, recommended_sampler
 from fairgen_utils.localize import fit_weights, localize_mixture
 from fairgen_utils.models.guidance import assign_cells, batch_quotas
 from fairgen_utils.models.low_frequency import LowFrequencyMixture
-from fairgen_utils.models.own_world import own_world
 from fairgen_utils.models.world import World
 
 # Quotas
@@ -224,29 +223,9 @@ def test_plain_and_guided_faces_of_a_seed_are_pairs_up_to_the_first_guided_step(
 
 # Any target
 
-ATTRIBUTES = {"tone": ("dark", "bright"), "side": ("left", "right")}
-CORNERS = ((-0.5, -0.8), (-0.8, -0.5), (0.8, 0.5), (0.5, 0.8))  # dark left, dark right, ...
-CORNER_SHARES = np.array([0.5, 0.25, 0.15, 0.1])
-
-
-def by_halves(images):
-    """Tone: on which side of the middle the grey level is; side: which half is brighter."""
-    left, right = images[:, :, :2].mean((1, 2, 3)), images[:, :, 2:].mean((1, 2, 3))
-    tone, side = (left + right > 255).astype(int), (right > left).astype(int)
-    return {"tone": np.eye(2)[tone], "side": np.eye(2)[side]}
-
-
 @pytest.fixture(scope="module")
 def corners():
-    """Two attributes, unevenly and jointly distributed; corners 20 deviations apart or more."""
-    pipeline = exact_pipeline(
-        sample_size=4, levels=CORNERS, shares=CORNER_SHARES.tolist(), spread=0.1
-    )
-    with pytest.warns(UserWarning, match="no labelled faces"):
-        world = own_world(
-            *(pipeline, by_halves, ATTRIBUTES), pool_size=600, num_inference_steps=30, timestep=600
-        )
-    return replace(world, first_guided_step=0)
+    return replace(corner_world(), first_guided_step=0)
 
 
 def shares_of(world, sample, attribute):

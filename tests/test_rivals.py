@@ -4,18 +4,21 @@ import numpy as np
 import pytest
 import torch
 from conftest import build_pipeline
-from tiny_world import exact_pipeline, make_world
+from tiny_world import ATTRIBUTES, by_brightness, corner_world, exact_pipeline, make_world
 
 from fairgen_utils.generate import Sampler
 from fairgen_utils.load import load_world
 from fairgen_utils.localize import localize_mixture
+from fairgen_utils.measure import shares
 from fairgen_utils.models.diffusion import denoise, encode
+from fairgen_utils.models.low_frequency import LowFrequencyMixture
 from fairgen_utils.models.mixture import LatentMixture
+from fairgen_utils.models.own_world import own_world
 from fairgen_utils.models.pipeline import timesteps_of
 from fairgen_utils.rivals import METHODS, bottleneck, prepare, starts
 from fairgen_utils.rivals.bottleneck import distribution_gradient, fit_bottleneck, steered
-from fairgen_utils.rivals.classifier_guidance import classifier_direction
-from fairgen_utils.rivals.selection import cell_responsibilities, choose_evenly
+from fairgen_utils.rivals.classifier_guidance import classifier_direction, log_proba_cells
+from fairgen_utils.rivals.selection import OnTheFly, cell_responsibilities, choose_evenly
 from fairgen_utils.rivals.starts import cluster, even_over_cells, invert
 
 STEPS = 5
@@ -92,11 +95,68 @@ def test_a_method_without_use_is_refused(world, name, said):
         prepare(world, name)
 
 
-def test_methods_that_need_no_gradient_work_on_a_world_of_ones_own():
-    own = make_world()
-    with pytest.raises(ValueError, match="name: 'guidance' follows the gradient"):
-        prepare(own, "guidance")
-    assert prepare(own, "plain", progress=False).latents(2, 0, False)[0].shape == (2, 3, 16, 16)
+# A world whose network is exact: what a method asks for is what comes out
+
+
+@pytest.fixture(scope="module")
+def tones():
+    """A fifth of its faces is bright; no face can be taken for the other kind."""
+    return make_world(size=4, num_inference_steps=20)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("guidance", "follows the gradient of a course's classifier"),
+        ("bottleneck", "ExactNetwork has no mid_block"),
+        ("goals", "has no use"),
+        ("guided_goals", "has no use"),
+    ],
+)
+def test_what_a_world_of_ones_own_cannot_do_is_refused(tones, name, said):
+    with pytest.raises(ValueError, match=f"^name: '{name}' .*{said}"):
+        prepare(tones, name)
+
+
+NOT_EVEN = ("plain", "uniform", "bottleneck", "guidance", "goals", "guided_goals")
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in NOT_EVEN])
+def test_a_method_makes_the_target_even(tones, name):
+    # Even from inverted noise: inversion is a map without chance, here of an exact network.
+    sample = prepare(tones, name, pilot_faces=160, progress=False).draw(100, 1, progress=False)
+    # binomial, N = 100: three standard errors; a pilot's own doubt shifts weights by .02
+    assert sample.predictions.labels["tone"].mean() == pytest.approx(0.5, abs=0.17)
+
+
+def test_uniform_weights_give_every_found_component_its_turn(tones):
+    sampler = prepare(tones, "uniform", progress=False)
+    sample = sampler.draw(150, 1, progress=False)
+    assert shares(sample.components, 3) == pytest.approx(np.full(3, 1 / 3), abs=0.12)
+
+
+@pytest.mark.parametrize("name", ["goals", "guided_goals"])
+def test_attributes_that_the_target_leaves_out_are_goals_as_well(name):
+    world = corner_world(target="tone")
+    sample = prepare(world, name, pilot_faces=160, progress=False).draw(200, 1, progress=False)
+    # binomial, N = 200: three standard errors; plain sampling has .25 and .35
+    for attribute in ("tone", "side"):
+        assert sample.predictions.labels[attribute].mean() == pytest.approx(0.5, abs=0.11)
+
+
+@pytest.mark.parametrize("name", ["uniform", "table", "kmeans", "inverted", "localized", "guided"])
+def test_large_latents_are_localized_in_their_low_frequencies(name):
+    # 4,800 values: full covariances of 32 components would fill 3 GB.
+    with pytest.warns(UserWarning, match="no labelled faces"):
+        world = own_world(
+            *(exact_pipeline(sample_size=40), by_brightness, ATTRIBUTES),
+            pool_size=24,
+            num_inference_steps=3,
+        )
+    sampler = prepare(world, name, pilot_faces=6, progress=False)
+    mixture = sampler.guide if name == "guided" else sampler.start
+    assert isinstance(mixture, LowFrequencyMixture)
+    assert sampler.latents(2, 0, progress=False)[0].shape == (2, 3, 40, 40)
 
 
 def test_plain_sampling_is_one_of_the_methods(world):
@@ -121,6 +181,15 @@ def test_even_cells_get_even_weights_however_many_components_they_have():
 
 
 # On-the-fly selection
+
+
+def test_a_pool_is_thinned_to_any_target(tones):
+    sampler = OnTheFly(tones, [0.3, 0.7], pool=6)
+    sample = sampler.draw(100, 1, progress=False)
+    # quotas of 70 are drawn, standard deviation 4.6
+    assert sample.predictions.labels["tone"].mean() == pytest.approx(0.7, abs=0.14)
+    half_way = timesteps_of(tones.pipeline, 20).index(sampler.middle)
+    assert sampler.nfe == 6 * half_way + (20 - half_way)
 
 
 def test_a_choice_from_a_pool_is_even_and_takes_nobody_twice():
@@ -196,7 +265,30 @@ def test_inverted_latents_come_back_when_denoised():
     assert np.corrcoef(again.ravel(), clean.ravel())[0, 1] > 0.95
 
 
-# Guidance
+# Guidance by a classifier
+
+
+def test_the_classifiers_guidance_fills_quotas_with_the_cells_it_finds_nearest(world):
+    sampler = prepare(world, "guidance")
+    sample = sampler.draw(60, 0, progress=False)
+    assert np.bincount(sample.components, minlength=6).tolist() == [10] * 6
+    uneven = sampler.with_weights([0.5, 0, 0.1, 0.1, 0.1, 0.2])
+    assert np.bincount(uneven.draw(20, 0, progress=False).components).tolist() == [
+        *(10, 0, 2, 2, 2, 4)
+    ]
+    with pytest.raises(ValueError, match="^weights"):
+        sampler.with_weights([0.5, 0.5])
+
+
+def test_a_cell_is_as_likely_as_its_groups_together(world):
+    latents = torch.as_tensor(np.random.default_rng(0).standard_normal((5, 4, 8, 8))).float()
+    found = np.exp(log_proba_cells(world, latents))
+    with torch.inference_mode():
+        decoded = world.pipeline.vqvae.decode(latents).sample
+        _, logits = world.classifier(decoded)
+    gender, ancestry = (logits[name].softmax(1).numpy() for name in ("gender", "ancestry"))
+    np.testing.assert_allclose(found.reshape(5, 2, 3), gender[:, :, None] * ancestry[:, None], 1e-5)
+
 
 
 def test_the_classifiers_direction_makes_the_wanted_group_likelier(world):
@@ -248,6 +340,33 @@ def test_heads_read_cells_that_the_bottleneck_shows(world):
     logits = found[0] @ coefficients.T + intercept
     assert len(coefficients) == 2
     assert (logits.argmax(1).numpy() == cells).mean() > 0.95
+
+
+def test_heads_are_told_the_generators_own_shares(world, monkeypatch):
+    # `some_of_each` evens the latents out: their shares are no longer the generator's.
+    told = {}
+
+    def fit(pipeline, latents, cells, priors, *rest):
+        told["priors"] = priors
+        return fit_bottleneck(pipeline, latents, cells, priors, *rest)
+
+    monkeypatch.setattr(bottleneck, "fit_bottleneck", fit)
+    monkeypatch.setattr(bottleneck, "STRENGTHS", (1.0,))
+    target = np.full(6, 1 / 6)
+    bottleneck.bottleneck_sampler(world, target, 3, progress=False, pilot_faces=40)
+    labels = Sampler(world).draw(40, 3, progress=False).predictions.labels
+    own = shares(world.joint(labels, world.target), 6)
+    assert np.std(own) > 0.1  # otherwise this shows nothing
+    # a cell that was never drawn is rare, not impossible
+    np.testing.assert_allclose(told["priors"], own, atol=1e-2)
+    assert (told["priors"] > 0).all() and np.sum(told["priors"]) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("cells", [[0, 1, 0, 1], [0, 1, 1, 2, 2]])
+def test_heads_of_a_cell_with_fewer_than_two_faces_are_refused(world, cells):
+    latents = np.zeros((len(cells), 4, 8, 8), np.float32)
+    with pytest.raises(ValueError, match="^cells: .*two or more each"):
+        fit_bottleneck(world.pipeline, latents, np.array(cells), np.full(3, 1 / 3), STEPS, 0, False)
 
 
 def test_steering_ends_with_its_context_and_at_strength_zero_does_nothing(world):

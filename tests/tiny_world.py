@@ -1,5 +1,7 @@
 """A world of one's own that a test can compute by hand: bright and dark pictures, exact network."""
 
+import warnings
+
 import numpy as np
 import torch
 from diffusers import ConfigMixin, DDIMScheduler, DDPMPipeline, DDPMScheduler, ModelMixin
@@ -85,6 +87,33 @@ def by_brightness(images):
     """A classifier that is nearly sure: the mean grey level on one side of the middle."""
     bright = np.where(images.mean((1, 2, 3)) > 127.5, 0.99, 0.01)
     return {"tone": np.stack([1 - bright, bright], 1)}
+
+
+# Two attributes, unevenly and jointly distributed; corners are 20 deviations apart or more.
+CORNER_ATTRIBUTES = {"tone": ("dark", "bright"), "side": ("left", "right")}
+CORNERS = ((-0.5, -0.8), (-0.8, -0.5), (0.8, 0.5), (0.5, 0.8))  # dark left, dark right, ...
+CORNER_SHARES = (0.5, 0.25, 0.15, 0.1)
+
+
+def by_halves(images):
+    """Tone: on which side of the middle the grey level is; side: which half is brighter."""
+    left, right = images[:, :, :2].mean((1, 2, 3)), images[:, :, 2:].mean((1, 2, 3))
+    tone, side = (left + right > 255).astype(int), (right > left).astype(int)
+    return {"tone": np.eye(2)[tone], "side": np.eye(2)[side]}
+
+
+def corner_world(target=("tone", "side")):
+    pipeline = exact_pipeline(sample_size=4, levels=CORNERS, shares=CORNER_SHARES, spread=0.1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that no faces are labelled
+        return own_world(
+            *(pipeline, by_halves, CORNER_ATTRIBUTES),
+            target=target,
+            pool_size=600,
+            num_inference_steps=30,
+            timestep=600,
+            name="corners",
+        )
 
 
 def colours(images):

@@ -78,6 +78,11 @@ def prepare(world, name, pilot_faces=PILOT_FACES, seed=PILOT_SEED, progress=True
             "name: 'guidance' follows the gradient of a course's classifier through the decoder; "
             f"{world.name} has a {type(world.classifier).__name__} in its place"
         )
+    if name == "bottleneck" and getattr(world.pipeline.unet, "mid_block", None) is None:
+        raise ValueError(
+            "name: 'bottleneck' moves what is in the middle of a U-Net; "
+            f"{type(world.pipeline.unet).__name__} has no mid_block"
+        )
     target = even(world, world.target)
     if name == "plain":
         return Sampler(world)

@@ -49,7 +49,8 @@ def found_sampler(world, name, seed):
 def cluster(latents, n_clusters, seed, n_dimensions=48):
     """K-means in the leading principal components: the cluster of every latent, shape (n,)."""
     flat = np.reshape(latents, (len(latents), -1))
-    projected = PCA(n_dimensions, svd_solver="randomized", random_state=seed).fit_transform(flat)
+    pca = PCA(min(n_dimensions, *flat.shape), svd_solver="randomized", random_state=seed)
+    projected = pca.fit_transform(flat)
     clusters = KMeans(n_clusters, n_init=4, random_state=seed).fit_predict(projected)
     return clusters.astype(np.int64)
 
@@ -84,7 +85,11 @@ def even_over_cells(mixture):
 
 
 def inverted_sampler(world, seed, progress=True, most=300):
-    """The negative control: at the far end everything is noise, and nothing is left to localize.
+    """A Gaussian per cell at the far end, where every face was taken back to noise.
+
+    Meant as a negative control, for noise that is *added* leaves nothing to localize there. But
+    inversion is a map without chance: what it makes of a face looks like noise, and still tells
+    whose it was, as far as the network's errors let it.
 
     Parameters
     ----------
