@@ -2,7 +2,6 @@
 
 import copy
 import time
-from dataclasses import dataclass
 
 import numpy as np
 from tqdm import tqdm
@@ -12,36 +11,7 @@ from fairgen_utils.localize import CellPosterior, localize_mixture
 from fairgen_utils.models.diffusion import decode, denoise
 from fairgen_utils.models.guidance import Steering, batch_quotas
 from fairgen_utils.models.pipeline import check_pipeline, latent_shape, start_timestep, timesteps_of
-from fairgen_utils.models.world import Predictions
-
-
-@dataclass
-class Sample:
-    """Generated faces and what is known of them.
-
-    Attributes
-    ----------
-    images : ndarray, shape (n, height, width, 3), uint8
-    predictions : Predictions, or None
-        What the world's classifier says of them; None where it was not asked.
-    components : ndarray, shape (n,), int64, or None
-        The mixture component each face started from, or the cell it was guided to; None for plain
-        sampling.
-    seconds : float
-        Wall time of denoising and decoding, without the classifier.
-    """
-
-    images: np.ndarray
-    predictions: Predictions | None
-    components: np.ndarray | None
-    seconds: float
-
-    def __len__(self):
-        return len(self.images)
-
-    @property
-    def faces_per_second(self):
-        return len(self) / self.seconds
+from fairgen_utils.models.world import Predictions, Sample
 
 
 class Sampler:

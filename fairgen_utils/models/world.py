@@ -42,6 +42,35 @@ class Predictions:
 
 
 @dataclass
+class Sample:
+    """Generated faces and what is known of them.
+
+    Attributes
+    ----------
+    images : ndarray, shape (n, height, width, 3), uint8
+    predictions : Predictions, or None
+        What the world's classifier says of them; None where it was not asked.
+    components : ndarray, shape (n,), int64, or None
+        The mixture component each face started from, or the cell it was guided to; None for plain
+        sampling.
+    seconds : float
+        Wall time of denoising and decoding, without the classifier.
+    """
+
+    images: np.ndarray
+    predictions: Predictions | None
+    components: np.ndarray | None
+    seconds: float
+
+    def __len__(self):
+        return len(self.images)
+
+    @property
+    def faces_per_second(self):
+        return len(self) / self.seconds
+
+
+@dataclass
 class World:
     """What the road walks on: attributes, a generator, a classifier, and faces to judge by.
 
