@@ -23,7 +23,6 @@ JOBS ?= 2
 
 RUN := .venv/bin/python
 READY := .venv/ready
-PIP := $(RUN) -m pip install --disable-pip-version-check
 # a quarter of an hour for a cell: that finds what hangs, and not a slow or busy machine
 NBVAL := $(RUN) -m pytest --nbval --nbval-current-env --nbval-cell-timeout=900 \
   --nbval-sanitize-with=tests/nbval_sanitize.cfg
@@ -50,7 +49,7 @@ demo check test bench times dashboard: export HF_HUB_OFFLINE = 1
 
 ## generate faces plainly and fairly, and compare what comes out
 demo: $(READY)
-	$(RUN) -m fairgen_utils.demo --world "$(WORLD)" \
+	$(RUN) -m fairgen_utils demo --world "$(WORLD)" \
 	  $(if $(TARGET),--target "$(TARGET)") $(if $(N),--n "$(N)") $(if $(SEED),--seed "$(SEED)")
 
 ## check style and course, and run the fast tests: two minutes
@@ -76,7 +75,7 @@ lab: $(READY)
 
 ## open the bias dashboard: one page to project in a workshop
 dashboard: $(READY)
-	$(RUN) -m voila notebooks/teaching/dashboard.ipynb
+	$(RUN) -m fairgen_utils dashboard
 
 ## make a website of the notebooks, in outputs/book
 book: $(READY)
@@ -91,7 +90,7 @@ results: $(READY)
 
 ## time plain diffusers, our samplers and their rivals on this machine, side by side
 bench: $(READY)
-	$(RUN) data/recipes/bench.py
+	$(RUN) -m fairgen_utils bench
 
 ## time every notebook on this machine, into data/results/course_times.csv
 times: $(READY)
@@ -99,21 +98,13 @@ times: $(READY)
 
 ## remove .venv and the tools' caches; what you made in outputs/ and runs/ stays
 clean:
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis fairgen_course.egg-info
+	rm -rf .venv .venv.lock .pytest_cache .ruff_cache .hypothesis fairgen_course.egg-info
 	find fairgen_utils tests data notebooks \( -name __pycache__ -o -name .ipynb_checkpoints \) \
 	  -prune -exec rm -rf {} +
 
-# .venv/ready marks a finished set-up. Without it .venv is built from scratch, so an interrupted
-# set-up leaves nothing half-installed; with it, a newer pyproject.toml only updates .venv.
+# .venv/ready marks a finished set-up; .ci/set_up.py says what it does, and waits for another one.
 $(READY): pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	  echo "PYTHON=$(PYTHON): found $$($(PYTHON) --version 2>&1)," \
-	    "the course needs Python 3.11 or newer; name one: make PYTHON=python3.12 ..."; exit 1; }
-	@$(PYTHON) -c 'import ensurepip, venv' || { \
-	  echo "PYTHON=$(PYTHON): cannot make virtual environments;" \
-	    "on Debian and Ubuntu install them first: apt install python3-venv"; exit 1; }
-	test -f $@ || $(PYTHON) -m venv --clear .venv
-	@rm -f $@
-	$(PIP) $(if $(TORCH_INDEX),--index-url "$(TORCH_INDEX)") "$(TORCH)"
-	$(PIP) --editable ".[test,browser]"
-	@touch $@
+	@command -v "$(PYTHON)" > /dev/null || { \
+	  echo "PYTHON=$(PYTHON): there is no such program; install Python 3.11 or newer," \
+	    "or name one: make PYTHON=python3.12 ..."; exit 1; }
+	@"$(PYTHON)" .ci/set_up.py --torch "$(TORCH)" --index "$(TORCH_INDEX)"

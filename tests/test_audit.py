@@ -1,12 +1,10 @@
-"""The audit ties methods, classifier and measures together; the demo shows what it found."""
-
-import json
+"""The audit ties methods, classifier and measures together."""
 
 import numpy as np
 import pytest
 from conftest import ATTRIBUTES
 
-from fairgen_utils.apps import demo
+from fairgen_utils import parse_target
 from fairgen_utils.generate import generate, pilot_weights
 from fairgen_utils.judge import (
     audit_fairness,
@@ -125,51 +123,16 @@ def test_quality_prefers_the_reference_itself(world):
 
 
 def test_a_target_is_read_from_words_and_numbers(world):
-    assert demo.parse_target(world, " gender, ancestry")[0] == "gender,ancestry"
-    attribute, target = demo.parse_target(world, "gender=0.3,0.7")
-    assert attribute == "gender" and target.tolist() == [0.3, 0.7]
-    assert demo.parse_target(world, "gender,ancestry")[1] == pytest.approx(np.full(6, 1 / 6))
+    assert parse_target(world, " gender, ancestry")[0] == ("gender", "ancestry")
+    attribute, target = parse_target(world, "gender=0.3,0.7")
+    assert attribute == ("gender",) and target.tolist() == [0.3, 0.7]
+    assert parse_target(world, "gender,ancestry")[1] == pytest.approx(np.full(6, 1 / 6))
 
 
 @pytest.mark.parametrize("numbers", ["0.3,0.8", "1", "a,b", "-0.5,1.5", "nan,nan"])
 def test_a_target_that_is_no_distribution_is_refused_by_name(world, numbers):
     with pytest.raises(ValueError, match="target"):
-        demo.parse_target(world, f"gender={numbers}")
-
-
-def test_the_demo_writes_figure_report_and_settings(worlds_root, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(demo, "load_world", lambda name: load_world(name, worlds_root))
-    arguments = ["--world", "tiny", "--n", "40", "--pilot", "2", "--out", str(tmp_path / "out")]
-    demo.main(arguments)
-    written = {path.name for path in (tmp_path / "out").iterdir()}
-    assert written == {"demo_tiny.png", "demo_tiny.html", "demo_tiny.json"}
-    page = (tmp_path / "out" / "demo_tiny.html").read_text()
-    assert 'alt="Plain tiny faces' in page and "localized" in page
-    assert json.loads((tmp_path / "out" / "demo_tiny.json").read_text())["attribute"] == (
-        "gender,ancestry"
-    )
-    assert "noise floor" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["--world", "moon"], "no world 'moon'"),
-        (["--world", "tiny", "--target", "height"], "'height'"),
-        (["--world", "tiny", "--n", "0"], "n: found 0"),
-        (["--world", "tiny", "--pilot", "0"], "pilot: found 0"),
-    ],
-)
-def test_the_demo_refuses_in_one_line_and_writes_nothing(
-    worlds_root, tmp_path, monkeypatch, capsys, arguments, said
-):
-    monkeypatch.setattr(demo, "load_world", lambda name: load_world(name, worlds_root))
-    with pytest.raises(SystemExit) as stopped:
-        demo.main([*arguments, "--out", str(tmp_path / "out")])
-    message = capsys.readouterr().err
-    assert stopped.value.code == 2
-    assert said in message and message.count("\n") == 1
-    assert not (tmp_path / "out").exists()
+        parse_target(world, f"gender={numbers}")
 
 
 def test_a_pilot_serves_several_goals(world):

@@ -37,12 +37,14 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import fairgen_utils
-from fairgen_utils import datasets, judge, localize, measure
-from fairgen_utils.apps import dashboard, demo, shards
-from fairgen_utils.apps.command_line import main, make_dataset
+from fairgen_utils import datasets, judge, localize, measure, parse_target
+from fairgen_utils._files import write_whole
+from fairgen_utils.apps import dashboard, order, shards
+from fairgen_utils.apps.command_line import main
 from fairgen_utils.apps.dashboard import Settings, Studio
-from fairgen_utils.apps.demo import parse_target
-from fairgen_utils.apps.shards import generate_sharded, plan
+from fairgen_utils.apps.dataset import make_dataset
+from fairgen_utils.apps.order import Order, plan
+from fairgen_utils.apps.shards import generate_sharded
 from fairgen_utils.generate import Sampler, recommended_sampler
 from fairgen_utils.load import load_world
 from fairgen_utils.models.diffusion import decode, denoise, encode
@@ -524,7 +526,7 @@ WITH_WORLD = {
         attributes.filter(lambda s: "=" not in s),
         "attribute",
     ),
-    "plan": (lambda world, bad: plan(world, bad, 4), counts, "n"),
+    "plan": (plan, counts, "n"),
     "sampler, timestep": (
         lambda world, bad: Sampler(world, start=FITTED, timestep=bad),
         timesteps.filter(lambda bad: bad is not None),
@@ -654,25 +656,24 @@ WITH_WORLD = {
         ),
         "classifier",
     ),
-    "dataset, target": (
-        lambda world, bad: make_dataset(world, "ancestry", bad, 4, "unmade"),
-        shares(),
-        "target",
+    "order, target": (lambda world, bad: Order(world, "ancestry", bad, 4), shares(), "target"),
+    "order, n": (lambda world, bad: Order(world, "ancestry", THIRDS, bad), counts, "n"),
+    "order, attribute": (lambda world, bad: Order(world, bad, None, 4), attributes, "attribute"),
+    "order, seed": (lambda world, bad: Order(world, "ancestry", None, 4, bad), seeds, "seed"),
+    "order, method": (
+        lambda world, bad: Order(world, "ancestry", None, 4, method=bad),
+        st.sampled_from(["", "Guided", None, "fair", 3]),
+        "method",
     ),
-    "dataset, n": (
-        lambda world, bad: make_dataset(world, "ancestry", THIRDS, bad, "unmade"),
+    "order, strength": (
+        lambda world, bad: Order(world, "ancestry", None, 4, strength=bad),
+        st.sampled_from([-1, np.nan, np.inf, "strong", -1e-9, [1, 2]]),
+        "strength",
+    ),
+    "shards, shard_size": (
+        lambda world, bad: generate_sharded(Order(world, "ancestry", None, 4), "unmade", bad),
         counts,
-        "n",
-    ),
-    "shards, attribute": (
-        lambda world, bad: generate_sharded(world, bad, THIRDS, 4, "unmade"),
-        attributes,
-        "attribute",
-    ),
-    "shards, seed": (
-        lambda world, bad: generate_sharded(world, "ancestry", THIRDS, 4, "unmade", bad),
-        seeds,
-        "seed",
+        "shard_size",
     ),
     "own_world": (
         lambda world, bad: own_world(world.pipeline, bad, {"tone": ("dark", "bright")}),
@@ -969,8 +970,8 @@ def test_a_damaged_record_of_a_run_is_refused_by_name(world, tmp_path, file):
         return tmp_path / file
 
     def read(path):
-        order = world, "gender", [0.5, 0.5], 4, tmp_path
-        return generate_sharded(*order) if file == "settings.json" else make_dataset(*order)
+        make = generate_sharded if file == "settings.json" else make_dataset
+        return make(Order(world, "gender", None, 4), tmp_path)
 
     if file == "provenance.json":
         (tmp_path / ".lock").touch()  # it takes one, and leaves it
@@ -991,10 +992,10 @@ def test_text_that_is_no_settings_is_refused(tmp_path):
 
 OWN = ["--world", "tiny_world:make_world"]
 COMMANDS = {
-    "generate": (main, ["generate", *OWN, "--n", "4", "--pilot", "2"]),
+    "generate": (main, ["generate", *OWN, "--n", "4"]),
     "measure": (main, ["measure", "nowhere", *OWN]),
-    "shards": (shards.main, [*OWN, "--faces", "4", "--pilot", "2"]),
-    "demo": (demo.main, ["--world", "tiny", "--n", "40", "--pilot", "2"]),
+    "shards": (main, ["shards", *OWN, "--faces", "4"]),
+    "demo": (main, ["demo", "--world", "tiny", "--n", "40"]),
     "dashboard": (dashboard.main, ["nowhere.json"]),
 }
 EVERYWHERE = [["--world", "moon"], ["--colour", "red"], ["--world"]]
@@ -1011,7 +1012,7 @@ OPTIONS = {
     "generate": [*EVERYWHERE, *MAKING, *SHARDED, ["--n", "0"], ["--n", "-3"], ["--n", "many"]],
     "measure": [[], *EVERYWHERE, *SHARDED[:4]],
     "shards": [*EVERYWHERE, *MAKING, *SHARDED, ["--faces", "0"], ["--shard-size", "0"]],
-    "demo": [*EVERYWHERE, *MAKING, ["--n", "39"], ["--n", "many"]],
+    "demo": [*EVERYWHERE, *MAKING, ["--n", "23"], ["--n", "many"]],
     "dashboard": [[], ["--world", "tiny"], ["twice.json"]],
 }
 
@@ -1020,7 +1021,7 @@ OPTIONS = {
 def tiny_worlds(monkeypatch, worlds_root):
     """The commands find a world called tiny, and `tiny_world` can be imported."""
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
-    monkeypatch.setattr(demo, "load_world", lambda name: load_world(name, worlds_root))
+    monkeypatch.setattr(order, "load_world", functools.partial(load_world, root=worlds_root))
     monkeypatch.setattr(dashboard, "Studio", lambda: Studio(worlds_root))
 
 
@@ -1177,12 +1178,12 @@ def test_a_kill_in_the_middle_of_a_table_leaves_the_table_of_before(tmp_path, re
     Table(tmp_path / "rows.csv", ["seed"]).add([{"seed": 1, "mean": 0.5}])
     before = (tmp_path / "rows.csv").read_bytes()
 
-    def killed(rows, path, **options):
-        Path(path).write_text(rows.to_string()[:10])
+    def killed(unfinished, path):
+        os.truncate(unfinished, 10)
         os.kill(os.getpid(), signal.SIGKILL)
 
     def add():
-        pd.DataFrame.to_csv = killed
+        os.replace = killed
         Table(tmp_path / "rows.csv", ["seed"]).add([{"seed": 2, "mean": 0.25}])
 
     process = start(add)
@@ -1257,7 +1258,7 @@ def test_a_folder_that_cannot_be_written_is_named_and_left_alone(
     run, arguments = COMMANDS[command]
     files = {"nowhere": str(shelf), "nowhere.json": str(shelf / "settings.json")}
     readable = shelf.parent / "data"
-    monkeypatch.setattr(demo, "load_world", lambda name: load_world(name, readable))
+    monkeypatch.setattr(order, "load_world", functools.partial(load_world, root=readable))
     monkeypatch.setattr(dashboard, "Studio", lambda: Studio(readable))
     before = listing(shelf)
     line = [files.get(word, word) for word in arguments] + ["--out", str(shelf / folder)]
@@ -1276,9 +1277,7 @@ def test_what_writes_a_file_names_one_that_it_cannot_write(shelf, recipes, world
     write = {
         "table": lambda: Table(shelf / "rows.csv", ["seed"]).add([{"seed": 1}]),
         "faces": lambda: FaceMaker(world, 2, shelf).faces("plain", 0),
-        "report": lambda: demo.write_report(
-            shelf / "demo.html", shelf / "face.png", "a face", pd.DataFrame(), ["title"]
-        ),
+        "report": lambda: write_whole(shelf / "demo.html", "a page"),
         "pictures": lambda: shards.merge([], shelf, world.attributes),
     }[what]
     before = listing(shelf)

@@ -19,7 +19,7 @@ import pandas as pd
 from fairgen_utils._files import write_whole
 
 ROOT = Path(__file__).resolve().parents[2]
-FIRST = "-m fairgen_utils generate --target gender --n 1 --pilot 60 --out first"
+FIRST = "-m fairgen_utils generate --target gender --n 1 --out first"
 
 
 def main():
