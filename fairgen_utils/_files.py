@@ -17,6 +17,24 @@ _MADE_WITH = ("torch", "diffusers", "numpy")
 _NAMED = 3  # differing settings that a message names; a world made anew differs in every file
 
 
+def data_folder():
+    """The repository's ``data/``: beside the package, or in a folder above the current one.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it is in neither place: an installed package is code alone.
+    """
+    here = Path.cwd()
+    for place in (Path(__file__).resolve().parents[1], here, *here.parents):
+        if any(place.glob("data/*/world.json")):
+            return place / "data"
+    raise FileNotFoundError(
+        f"the worlds are neither beside the package nor above {here}: clone the whole repository, "
+        "then install it with 'pip install -e .' in its folder, or work in a folder inside of it"
+    )
+
+
 @contextmanager
 def whole_file(path):
     """A place to write to, which becomes `path` once all is written: a kill leaves old or new.

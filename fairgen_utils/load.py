@@ -11,6 +11,7 @@ from diffusers import DiffusionPipeline
 from tqdm import tqdm
 
 from fairgen_utils._checks import check_images
+from fairgen_utils._files import data_folder
 from fairgen_utils.judge import moments
 from fairgen_utils.models.classifier import FaceClassifier
 from fairgen_utils.models.pipeline import check_device, quiet_diffusers
@@ -191,12 +192,9 @@ def load_world(name, root=None, device="cpu", dtype=torch.float32):
     OSError
         If `root` or one of the world's files is missing, or weights are not in safetensors.
     """
-    root = Path(root) if root else Path(__file__).resolve().parents[1] / "data"
+    root = Path(root) if root else data_folder()
     if not root.is_dir():
-        raise FileNotFoundError(
-            f"root: {root} is no folder; clone the whole repository and install it with "
-            "'pip install -e .', or pass the folder that holds the worlds"
-        )
+        raise FileNotFoundError(f"root: {root} is no folder; pass the one that holds the worlds")
     known = sorted(path.parent.name for path in root.glob("*/world.json"))
     if name not in known:
         raise ValueError(f"name: there is no world {name!r} in {root}; found {known}")

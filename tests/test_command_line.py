@@ -59,8 +59,7 @@ def contents(folder):
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cli") / "faces"
-    result = run(*GENERATE, "--out", folder)
-    assert result.returncode == 0, result.stderr
+    assert main([*GENERATE, "--out", str(folder)]) == 0
     return folder
 
 

@@ -205,12 +205,11 @@ def _dashboard(rest):
 
 
 def _in_repository(*parts):
-    path = Path(__file__).resolve().parents[2].joinpath(*parts)
+    # imported here: it needs a package, and `checkup` must not
+    root = importlib.import_module("fairgen_utils._files").data_folder().parent
+    path = root.joinpath(*parts)
     if not path.is_file():
-        raise FileNotFoundError(
-            f"{path} is not there: this command needs the course's repository. Clone it, and "
-            "install it with 'pip install -e .' in its folder"
-        )
+        raise FileNotFoundError(f"{path} is missing; restore it: 'git checkout -- {parts[0]}'")
     return path
 
 

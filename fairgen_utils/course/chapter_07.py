@@ -1,15 +1,14 @@
 """Notebook 7: is it any good?"""
 
 import numpy as np
-import pandas as pd
 
-from fairgen_utils.course._checking import RESULTS, check_function, check_number, verdict
+from fairgen_utils.course._checking import check_function, check_number, results, verdict
 from fairgen_utils.judge import manifold_scores
 
 
 def check_times_cheaper(answer):
     """Exercise 7.1: calls per kept face, rejection over localized, from the results' table."""
-    heads = pd.read_csv(RESULTS / "fairness.csv").query("world == 'heads'")
+    heads = results("fairness").query("world == 'heads'")
     calls = heads.groupby("method")["nfe"].mean()
     rejection, localized = calls["rejection"], calls["overshoot"]
     mistakes = [

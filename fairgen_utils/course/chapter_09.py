@@ -1,20 +1,19 @@
 """Notebook 9: real faces."""
 
 import numpy as np
-import pandas as pd
 
 from fairgen_utils.course._checking import (
-    RESULTS,
     check_function,
     check_number,
     mistaken,
+    results,
     verdict,
 )
 
 
 def check_reduction(answer):
     """Exercise 9.1: the part of plain sampling's discrepancy that is gone, in [0, 1]."""
-    table = pd.read_csv(RESULTS / "fairness.csv")
+    table = results("fairness")
     table = table.query("world == 'utkface' and attribute == 'gender,race'")
     fd = table.groupby("method")["fd_corrected"].mean()
     plain, left = fd["plain"], fd["localized_pilot"]
