@@ -384,7 +384,6 @@ HOSTILE = {
     "text.png": (b"not a picture", "damaged"),
     "empty.png": (b"", "damaged"),
     "huge.png": (encoded(Image.new("L", (8000, 8000)), "PNG"), "pixels"),
-    "cmyk.jpg": (encoded(Image.new("CMYK", (40, 40)), "JPEG"), "CMYK"),
     "animated.png": (
         encoded(GREY, "PNG", save_all=True, append_images=[Image.new("RGB", (40, 40))]),
         "animated",

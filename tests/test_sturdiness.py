@@ -16,7 +16,6 @@ import pickle
 import random
 import re
 import shutil
-import signal
 import sys
 import tempfile
 import traceback
@@ -32,7 +31,7 @@ import torch
 from diffusers import UNet2DModel
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from kills import FORK, HANG, forks, killed_again_and_again, start
+from kills import FORK, HANG, forks, killed_again_and_again, killed_at, start
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -45,6 +44,7 @@ from fairgen_utils.apps.dashboard import Settings, Studio
 from fairgen_utils.apps.dataset import make_dataset
 from fairgen_utils.apps.order import Order, plan
 from fairgen_utils.apps.shards import generate_sharded
+from fairgen_utils.datasets.celeba import CELEBA_COLUMNS, CELEBA_HAIR
 from fairgen_utils.generate import Sampler, recommended_sampler
 from fairgen_utils.load import load_world
 from fairgen_utils.models.diffusion import decode, denoise, encode
@@ -909,9 +909,10 @@ def fairface(folder):
 
 
 def celeba(folder):
-    lines = ["5", "Eyeglasses Male Smiling Young"]
+    columns = [*CELEBA_HAIR, "Eyeglasses", "Male", "Smiling", "Young"]
+    lines = ["5", " ".join(columns)]
     for i in range(5):
-        lines.append(f"{i:06}.jpg -1 -1 -1 {-1 if i % 2 else ' 1'}")
+        lines.append(f"{i:06}.jpg {' -1' * (len(columns) - 1)} {-1 if i % 2 else ' 1'}")
         (folder / "img_align_celeba").mkdir(exist_ok=True)
         Image.new("RGB", (8, 8)).save(folder / "img_align_celeba" / f"{i:06}.jpg")
     (folder / "list_eval_partition.txt").write_text("".join(f"{i:06}.jpg 0\n" for i in range(5)))
@@ -924,7 +925,7 @@ def celeba(folder):
     [
         (heads, datasets.read_heads, ["split", *datasets.HEADS_ATTRIBUTES]),
         (fairface, datasets.read_fairface, ["path", *datasets.FAIRFACE_ATTRIBUTES]),
-        (celeba, datasets.read_celeba, ["path", *datasets.CELEBA_COLUMNS.values()]),
+        (celeba, datasets.read_celeba, ["path", *CELEBA_COLUMNS.values()]),
     ],
 )
 def test_a_table_that_is_cut_off_in_a_row_is_refused(tmp_path, make, read, words):
@@ -1171,28 +1172,22 @@ def test_killed_measurements_end_with_the_rows_and_faces_of_an_unbroken_one(
 
 
 @forks
-def test_a_kill_in_the_middle_of_a_table_leaves_the_table_of_before(tmp_path, recipes):
-    """Rows are written in no time: a random moment would hardly ever be that one."""
+def test_a_kill_at_any_moment_leaves_the_table_of_before_or_after(tmp_path, recipes):
     from tables import Table
 
-    Table(tmp_path / "rows.csv", ["seed"]).add([{"seed": 1, "mean": 0.5}])
-    before = (tmp_path / "rows.csv").read_bytes()
+    def add(folder):
+        Table(folder / "rows.csv", ["seed"]).add([{"seed": 2, "mean": 0.25}])
 
-    def killed(unfinished, path):
-        os.truncate(unfinished, 10)
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    def add():
-        os.replace = killed
-        Table(tmp_path / "rows.csv", ["seed"]).add([{"seed": 2, "mean": 0.25}])
-
-    process = start(add)
-    process.join(HANG)
-    assert process.exitcode == -signal.SIGKILL
-    assert (tmp_path / "rows.csv").read_bytes() == before
-    table = Table(tmp_path / "rows.csv", ["seed"])
-    table.add([{"seed": 2, "mean": 0.25}])
-    assert table.rows["seed"].tolist() == [1, 2]
+    left, killed, rng = [], True, random.Random(0)
+    while killed:
+        folder = tmp_path / str(len(left))
+        folder.mkdir()
+        Table(folder / "rows.csv", ["seed"]).add([{"seed": 1, "mean": 0.5}])
+        killed, moments = killed_at(add, folder, len(left) + 1, rng)
+        left.append(Table(folder / "rows.csv", ["seed"]).rows["seed"].tolist())
+    # opened, then renamed: at least two moments, and the last run was not killed
+    assert len(left) == moments + 1 > 2
+    assert left[0] == [1] and left[-1] == [1, 2] and all(rows in ([1], [1, 2]) for rows in left)
 
 
 # --- folders that cannot be written to ------------------------------------------------------------

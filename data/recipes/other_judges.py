@@ -8,7 +8,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from fairgen_utils.models.diffusion import encode
 from fairgen_utils.models.own_world import own_world
 
-AGES = (35, 60)  # where UTKFace's age groups part, in years (fairgen_utils/datasets.py)
+AGES = (35, 60)  # where UTKFace's age groups part, in years (fairgen_utils/datasets/utkface.py)
 
 
 def probe_world(world, training, heldout):
