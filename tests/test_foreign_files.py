@@ -518,6 +518,7 @@ CALM = {"deadline": None, "derandomize": True, "database": None,
         "suppress_health_check": list(HealthCheck)}
 
 
+@pytest.mark.slow
 @settings(max_examples=60, **CALM)
 @given(st.data())
 def test_a_flipped_bit_anywhere_is_named_or_harmless_in_either_split(tmp_path, data):
