@@ -150,10 +150,10 @@ def finish(app, error):
         page = page.replace("<summary><span", '<summary aria-label="Pages below"><span')
         # wide tables scroll: from the keyboard, too
         page = re.sub(r'<table (?=(border="\d" )?class=)', '<table tabindex="0" ', page)
-        # a click on a figure shows it as large as it was drawn
+        # a click on a figure shows it as large as it was drawn; Sphinx links some of them
         page = re.sub(
             r'(?<!">)(<img [^>]*src="((?:\.\./)*_images/[^"]*)"[^>]*>)',
-            r'<a class="full-size" href="\2">\1</a>',
+            r'<a class="image-reference" href="\2">\1</a>',
             page,
         )
         if path.name == "search.html":  # Sphinx's own has excerpts only from a server

@@ -2,9 +2,11 @@
 // No server is asked, so that it works in a folder as well.
 "use strict";
 
-// every word up to its last letters: "generators" finds "generator", "localiz" "localized"
+// every word up to its last letters: "generators" finds "generator", if not as well as itself
 const wordsOf = (text) => text.toLowerCase().match(/[\p{L}\p{N}_]+/gu) || [];
 const stem = (word) => (word.length > 4 ? word.replace(/(ies|es|s|ing|ed)$/u, "") : word);
+const fits = (word, asked) =>
+  word === asked ? 1 : asked.length > 2 && word.startsWith(stem(asked)) ? 0.4 : 0;
 
 const sections = texts.map(([page, heading, address, text]) => {
   const words = wordsOf(text);
@@ -14,11 +16,11 @@ const usual = sections.reduce((sum, part) => sum + part.words.length, 0) / secti
 
 // BM25 (Robertson, Zaragoza 2009), a word of a heading counting as five in the text
 const scoresOf = (query) => {
-  const terms = [...new Set(wordsOf(query).map(stem))];
+  const terms = [...new Set(wordsOf(query))];
   const found = sections.map((part) => ({ part, score: 0, terms: 0 }));
   for (const term of terms) {
     const counts = sections.map(({ words, title }) => {
-      const count = (list) => list.filter((word) => word.startsWith(term)).length;
+      const count = (list) => list.reduce((sum, word) => sum + fits(word, term), 0);
       return count(words) + 5 * count(title);
     });
     const where = counts.filter(Boolean).length;
@@ -32,7 +34,7 @@ const scoresOf = (query) => {
   }
   // a solution gives away what its chapter asks: after it
   for (const one of found) if (one.part.address.includes("/solutions/")) one.score /= 2;
-  return [terms, found.filter((one) => one.score)];
+  return [terms.map(stem), found.filter((one) => one.score)];
 };
 
 // the stretch of a text with most of the terms
