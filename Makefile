@@ -76,7 +76,7 @@ lab: $(READY)
 
 ## open the bias dashboard: one page to project in a workshop
 dashboard: $(READY)
-	$(RUN) -m voila notebooks/teaching/dashboard.ipynb
+	$(RUN) -m fairgen_utils dashboard
 
 ## make a website of the notebooks, in outputs/book
 book: $(READY)
