@@ -21,7 +21,11 @@ def open_browser():
     playwright_api = pytest.importorskip("playwright.sync_api", reason="the extra `browser` lacks")
     with playwright_api.sync_playwright() as playwright:
         try:
-            browser = playwright.chromium.launch(executable_path=path, args=list(SWITCHES))
+            browser = playwright.chromium.launch(
+                executable_path=path,
+                args=list(SWITCHES),
+                ignore_default_args=["--hide-scrollbars"],  # a reader sees them, too
+            )
         except playwright_api.Error as error:
             pytest.skip(f"{path} does not start here: {error}")
         yield browser

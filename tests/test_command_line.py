@@ -22,6 +22,7 @@ from tiny_world import SIZE, by_brightness, make_world
 from fairgen_utils.apps import command_line
 from fairgen_utils.apps import folder as folders_of_pictures
 from fairgen_utils.apps.command_line import CODES, COMMANDS, main
+from fairgen_utils.apps.dashboard import export
 from fairgen_utils.apps.dataset import make_dataset
 from fairgen_utils.apps.demo import run as run_demo
 from fairgen_utils.apps.folder import measure_folder
@@ -356,6 +357,7 @@ def test_bench_and_dashboard_say_where_to_find_what_an_installed_package_lacks(
     tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setattr(command_line, "__file__", str(tmp_path / "a" / "b" / "c" / "d.py"))
+    monkeypatch.setattr(export, "PAGE", tmp_path / "dashboard.ipynb")
     for name in ("bench", "dashboard"):
         with pytest.raises(SystemExit) as stopped:
             main([name])

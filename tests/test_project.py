@@ -65,9 +65,9 @@ WHO_KNOWS = {
         *("rivals.bottleneck", "rivals.starts"),
     },
     "torchmetrics": {"judge"},
-    "matplotlib": {"apps.report", "show"},
+    "matplotlib": {"apps.dashboard.look", "apps.report", "show"},
     "seaborn": {"show"},
-    "ipywidgets": {"apps.dashboard", "show"},
+    "ipywidgets": {"apps.dashboard.controls", "apps.dashboard.page", "show"},
     "openvino": {"models.style_gan"},
 }
 # Imports run one way, from a later line of this list to an earlier one, or within a line.

@@ -1023,7 +1023,7 @@ def tiny_worlds(monkeypatch, worlds_root):
     """The commands find a world called tiny, and `tiny_world` can be imported."""
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     monkeypatch.setattr(order, "load_world", functools.partial(load_world, root=worlds_root))
-    monkeypatch.setattr(dashboard, "Studio", lambda: Studio(worlds_root))
+    monkeypatch.setattr(dashboard.export, "Studio", lambda: Studio(worlds_root))
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -1254,7 +1254,7 @@ def test_a_folder_that_cannot_be_written_is_named_and_left_alone(
     files = {"nowhere": str(shelf), "nowhere.json": str(shelf / "settings.json")}
     readable = shelf.parent / "data"
     monkeypatch.setattr(order, "load_world", functools.partial(load_world, root=readable))
-    monkeypatch.setattr(dashboard, "Studio", lambda: Studio(readable))
+    monkeypatch.setattr(dashboard.export, "Studio", lambda: Studio(readable))
     before = listing(shelf)
     line = [files.get(word, word) for word in arguments] + ["--out", str(shelf / folder)]
     status, said = without_powers(lambda: run(line))

@@ -196,12 +196,7 @@ def _bench(rest):
 
 
 def _dashboard(rest):
-    if rest:
-        return importlib.import_module("fairgen_utils.apps.dashboard").main(rest) or DONE
-    page = _in_repository("notebooks", "teaching", "dashboard.ipynb")
-    environment = os.environ | {"HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, "-m", "voila", str(page)]
-    return subprocess.run(command, env=environment).returncode
+    return importlib.import_module("fairgen_utils.apps.dashboard").main(rest) or DONE
 
 
 def _in_repository(*parts):
