@@ -59,10 +59,12 @@ def prepare(app, docname, source):
     if not (ROOT / f"{docname}.ipynb").exists():
         return
     notebook = json.loads(source[0])
+    notebook["metadata"].pop("widgets", None)  # a page has no kernel, and its frames turn without
     solved = docname.startswith("notebooks/solutions/")
     for cell in notebook["cells"]:
         for output in cell.get("outputs", []):
             data = output.get("data", {})
+            data.pop("application/vnd.jupyter.widget-view+json", None)
             picture = output.get("metadata", {}).get("image/png", {})
             if "text/html" in data:  # sliders that turn, beside a picture that doesn't
                 data.pop("image/png", None)
