@@ -373,23 +373,220 @@ def training_table(results, world):
     )
 
 
-def course_table(results, folder):
-    """Every notebook's title, minutes and question, as its first cell gives them."""
+def went(before, after, digits=3):
+    """How a number changed, in words."""
+    verb = "falls" if after < before else "rises"
+    return f"{verb} from {before:.{digits}f} to {after:.{digits}f}"
+
+
+def findings_table(results, worlds):
+    """What the course finds: a sentence or two each, of what has been measured."""
+    fairness = pd.read_csv(results / "fairness.csv")
+    judges = pd.read_csv(results / "judges.csv").query("method != 'real'")
+    shares = pd.read_csv(results / "shares.csv")
+    bright = pd.read_csv(results / "brightness.csv")
+    joint = {"heads": "gender,ancestry,age", "utkface": "gender,race"}
+    own = fairness[fairness["attribute"] == fairness["world"].map(joint)]
+    own = own.groupby(["world", "method"])[["fd_corrected", "fd_floor95", SHARP]].mean()
+    others = judges[judges["attribute"] == judges["world"].map(joint)]
+    others = others.set_index(["world", "judge", "method"])["fd_corrected"]
+
+    def fd(world, method):
+        return own.loc[(world, method), "fd_corrected"]
+
+    def chain(values):
+        return f"FD from {values[0]:.3f} to " + ", then ".join(f"{v:.3f}" for v in values[1:])
+
+    older = shares.query(
+        "world == 'utkface' and method == 'plain' and attribute == 'age' and group == 'older'"
+    )
+    # the seeds are independent: the interval of their mean is narrower by their root
+    half = (older["amplification_high"] - older["amplification_low"]).mean() / 2 / len(older) ** 0.5
+    made, fewer = older["share_corrected"].mean(), -older["amplification"].mean()
+    points = f"{100 * fewer:.1f} points fewer ({100 * (fewer - half):.1f} to"
+    lines = [
+        f"**Bias is amplified.** {100 * older['training'].iloc[0]:.1f} % of the photographs that"
+        f" the generator learned from show older people, {100 * made:.1f} % of its own faces do:"
+        f" {points} {100 * (fewer + half):.1f}).",
+        "**The published recipe does not even out these attributes.** FD of all 18 cells of the"
+        f" heads {went(fd('heads', 'plain'), fd('heads', 'uniform'))}, that of gender x race on"
+        f" photographs {went(fd('utkface', 'plain'), fd('utkface', 'uniform'))}: what a mixture"
+        " finds without labels is background, light and hair.",
+    ]
+    africans = bright.query("world == 'heads' and group == 'african'").set_index("method")
+    lines.append(
+        "**Even shares can hide a caricature.** Started from Gaussians of each group, moved"
+        f" outward, heads have FD {fd('heads', 'overshoot'):.3f} to their own classifier (noise"
+        f" floor {own.loc[('heads', 'overshoot'), 'fd_floor95']:.3f}),"
+        f" {others['heads', 'second', 'overshoot']:.3f} to a second network; and African heads"
+        f" have a brightness of {africans.loc['overshoot', 'brightness']:.0f}, rendered ones"
+        " {brightness:.0f} (standard deviation {deviation:.0f}).".format(**africans.loc["real"])
+    )
+    guided = ("plain", "guided", "guided_pilot")
+    if all(("utkface", method) in own.index for method in guided):
+        floor = own.loc[("utkface", "guided"), "fd_floor95"]
+        sentence = "**Guided by the mixture, the same faces become more even.** On photographs, FD"
+        sentence += " of gender x race, plain, guided, and with quotas trimmed by a pilot:"
+        told = [("first network", [fd("utkface", method) for method in guided])]
+        known = others["utkface"]
+        if all(("second", method) in known.index for method in guided):
+            told.append(("second network", [known["second", method] for method in guided]))
+        if (values := embedding_fd(results, "utkface", joint["utkface"], guided)) is not None:
+            told.append(("discriminants of a face embedding", values))
+        sentence += "; ".join(
+            f" {', '.join(f'{value:.3f}' for value in values)} to the {name}"
+            for name, values in told
+        )
+        sentence += f" (noise floor of the first: {floor:.3f})."
+        ratio = own.loc[("utkface", "guided"), "sharpness"]
+        ratio /= own.loc[("utkface", "plain"), "sharpness"]
+        sentence += f" Sharpness is {ratio:.2f} of plain faces'"
+        chosen = chosen_guidance(results, "utkface")
+        sentence += f", a face changes by {chosen['change']:.0f} of 255 levels on average"
+        away = brightness_away(bright, "utkface", "guided")
+        if away is None:
+            away = chosen["brightness_away"]
+        lines.append(
+            f"{sentence}, and no group's brightness is further than {away:.1f} standard deviations"
+            " from photographs of it."
+        )
+    if all(("heads", method) in own.index for method in guided):
+        chosen = chosen_guidance(results, "heads")
+        real = real_recognition(results, "heads", joint["heads"])
+        lines.append(
+            "**A weak generator sets the limit.** On the heads guidance takes"
+            f" {chain([fd('heads', method) for method in guided])} with a pilot;"
+            f" {100 * chosen['recognition_second']:.0f} % of its faces are recognised as the cell"
+            f" they were led to, of rendered heads {100 * real:.0f} % (by the second network)."
+        )
+    return "".join(f"- {line}\n" for line in lines)
+
+
+def embedding_fd(results, world, joint, methods):
+    """Mean discrepancy by the embedding's discriminants, method by method; None if unmeasured."""
+    table = pd.read_csv(results / "embedding.csv").query("world == @world and attribute == @joint")
+    if "fd_corrected" not in table or not set(methods) <= set(table["method"]):
+        return None
+    return table.groupby("method")["fd_corrected"].mean()[[*methods]].tolist()
+
+
+def brightness_away(bright, world, method):
+    """Distance of the worst group's brightness from real faces', in their standard deviations."""
+    wide = bright[bright["world"] == world]
+    if method not in set(wide["method"]):
+        return None
+    wide = wide.groupby(["group", "method"])[["brightness", "deviation"]].mean().unstack()
+    away = wide[("brightness", method)] - wide[("brightness", "real")]
+    return float((away / wide[("deviation", "real")]).abs().max())
+
+
+def real_recognition(results, world, joint):
+    """How often the second network puts a real face in its cell, cells alike as far as reported."""
+    table = pd.read_csv(results / "judges.csv")
+    real = table.query(
+        "world == @world and method == 'real' and judge == 'second' and attribute == @joint"
+    )
+    return float(real["accuracy"].iloc[0])
+
+
+def chosen_guidance(results, world):
+    """The row of guidance.csv with the strength and first step that world.json names."""
+    record = json.loads((results.parent / world / "world.json").read_text(encoding="utf-8"))
+    strength, first = record["strength"], record["first_guided_step"]
+    table = pd.read_csv(results / "guidance.csv").query(
+        "world == @world and what == 'choice' and strength == @strength"
+        " and first_guided_step == @first"
+    )
+    return table.iloc[0]
+
+
+CHANGED = {
+    "choice": "strength and first step",
+    "strength": "strength",
+    "first_guided_step": "steps left alone",
+    "covariance_type": "covariances",
+    "assignment": "cells given to faces",
+    "n_components": "Gaussians per cell",
+    "labels": "pseudo-labelled faces",
+    "wrong_labels": "share of wrong labels",
+    "steps": "steps of the sampler",
+    "skipped_steps": "first steps skipped, started from the Gaussian",
+    "temper": "posterior tempered, factor",
+}
+
+
+def guidance_table(results, world):
+    """Strengths and first steps tried, the chosen one marked; then one thing changed at a time."""
+    table = pd.read_csv(results / "guidance.csv").query("world == @world")
+    chosen = chosen_guidance(results, world)["setting"]
     rows = []
-    for path in sorted((results.parents[1] / folder).glob("[0-9]*.ipynb")):
-        opening = "".join(json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"])
-        title = opening.splitlines()[0].removeprefix("# ")
-        minutes = opening.split("**Time** ")[1].split()[0]
-        question = opening.split("**The question.** ")[1].split("\n\n")[0]
-        rows.append([f"[{title}]({folder}/{path.name})", " ".join(question.split()), minutes])
-    return markdown(["notebook", "the question", "minutes"], rows, text=2)
+    for what, name in CHANGED.items():
+        part = table[table["what"] == what]
+        if what == "choice":
+            part = part.sort_values(["first_guided_step", "strength"])
+        for _, row in part.iterrows():
+            setting, change = str(row["setting"]), f"{row['change']:.1f}"
+            if what == "choice" and setting == chosen:
+                setting = f"**{setting}: chosen**"
+            fd = "{fd_corrected:.3f} ({fd_corrected_low:.3f} to {fd_corrected_high:.3f})"
+            known = [row["recognition_second"], row["recognition"]]
+            numbers = [f"{value:.2f}" for value in (*known, row["brightness_away"])]
+            numbers += [f"{row['sharpness']:.2f}", change, fd.format(**row)]
+            numbers += [f"{row['fd_second']:.3f}", f"{row['ffd']:.1f}"]
+            rows.append([name, setting, *numbers])
+    header = ["what", "setting", "recognised by the second network", "by the first"]
+    header += ["brightness away", "sharpness", "change", "corrected joint FD"]
+    header += ["by the second network", "Frechet distance"]
+    note = f"\nN = {table['n'].min()}, seed {table['seed'].min()}, no pilot; noise floor"
+    note += f" {table['fd_floor95'].mean():.3f}. Brightness away: the worst group's, in standard"
+    note += " deviations of real faces of that group. Sharpness: over plain faces'. Change: from"
+    note += " the plain face of the same seed, of 255 levels.\n"
+    return markdown(header, rows, text=2).replace("nan", "n/a") + note
+
+
+def embedding_table(results, world):
+    """What dlib's face embedding says: even, near to real faces, and still the same face?"""
+    fairness = pd.read_csv(results / "embedding.csv").query("world == @world")
+    pairs = pd.read_csv(results / "embedding_pairs.csv").query("world == @world")
+    attributes = sorted(set(fairness["attribute"]), key=lambda a: (a.count(","), a))
+    real = fairness.query("method == 'real'").set_index("attribute")
+    rows, header = [], ["faces", *(f"FD {a.replace(',', ' x ')}" for a in attributes)]
+    made = [method for method in METHODS if method in set(fairness["method"])]
+    for method in made:
+        part = fairness[fairness["method"] == method].groupby("attribute")
+        values = part["fd_corrected"].agg(["mean", "min", "max"])
+        seeds = part["seed"].nunique().max()
+        spread = " ({min:.3f} to {max:.3f})" if seeds > 1 else ""
+        told = [("{mean:.3f}" + spread).format(**values.loc[a]) for a in attributes]
+        rows.append([METHODS[method], *told])
+    if rows:
+        floors = fairness.groupby("attribute")["fd_floor95"].mean()
+        rows.append(["*noise floor*", *(f"{floors[a]:.3f}" for a in attributes)])
+    rows.append(
+        ["*right about held-out faces*", *(f"{real.loc[a, 'accuracy']:.3f}" for a in attributes)]
+    )
+    text = markdown(header, rows) + "\n"
+    rows = []
+    for method in ("real", *made):
+        part = pairs[pairs["method"] == method]
+        for pair, of_pair in part.groupby("pair", sort=False):
+            mean = of_pair.mean(numeric_only=True)
+            same = f"{mean['same']:.3f} ({mean['same_low']:.3f} to {mean['same_high']:.3f})"
+            nearest = "" if pd.isna(mean["nearest"]) else f"{mean['nearest']:.3f}"
+            name = "held-out faces" if method == "real" else METHODS[method]
+            n = int(of_pair["n"].sum())
+            rows.append([name, pair, n, f"{mean['distance']:.3f}", same, nearest])
+    header = ["faces", "pair", "N", "distance", "nearer than .6", "nearest of all plain faces"]
+    return text + markdown(header, rows, text=2)
 
 
 TABLES = {
-    "course": course_table,
+    "findings": findings_table,
     "methods": methods_table,
     "speed": speed_table,
     "ablations": ablations_table,
+    "guidance": guidance_table,
+    "embedding": embedding_table,
     "downstream": downstream_table,
     "overshoot": overshoot_table,
     "groups": groups_table,
