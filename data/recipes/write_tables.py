@@ -150,6 +150,8 @@ def downstream_table(results, worlds):
         alone = [f"{wide[measure]['alone'].mean():.3f}" for measure in measures]
         rows.append([world, task, "*real faces alone*", *alone])
         for method, name in DOWNSTREAM.items():
+            if method not in set(part["method"]):
+                continue
             changes = []
             for measure in measures:
                 change = wide[measure][method] - wide[measure]["alone"]
@@ -387,7 +389,7 @@ def findings_table(results, worlds):
     bright = pd.read_csv(results / "brightness.csv")
     joint = {"heads": "gender,ancestry,age", "utkface": "gender,race"}
     own = fairness[fairness["attribute"] == fairness["world"].map(joint)]
-    own = own.groupby(["world", "method"])[["fd_corrected", "fd_floor95", SHARP]].mean()
+    own = own.groupby(["world", "method"])[["fd_corrected", "fd_floor95", "sharpness"]].mean()
     others = judges[judges["attribute"] == judges["world"].map(joint)]
     others = others.set_index(["world", "judge", "method"])["fd_corrected"]
 
