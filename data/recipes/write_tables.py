@@ -75,7 +75,8 @@ def methods_table(results, world):
     rows = []
     for method, name in METHODS.items():
         of_method = table[table["method"] == method]
-        if of_method.empty:
+        # the files are filled one after the other: a method stands here once all of them know it
+        if of_method.empty or method not in others.index or method not in by_group.index:
             continue
         values = of_method.set_index("attribute")["fd_corrected"].groupby("attribute")
         low, mean, high = values.min()[joint], values.mean(), values.max()[joint]
@@ -96,7 +97,7 @@ def methods_table(results, world):
     note = f"\nMean over {seeds} seeds (lowest to highest), N = {n} judged faces each; one fit and"
     counted = " and ".join(f"{others['n'][judge].min():.0f}" for judge in names)
     note += f" one pilot serve all seeds. Other judges: N at least {counted}. By group: "
-    note += f"{groups['n'].min()} faces of each. Detail: over plain sampling's. Calls: of the"
+    note += f"{groups['n'].min()} faces of each. Sharpness: over plain sampling's. Calls: of the"
     note += " U-Net; classifier guidance adds as many passes through decoder and classifier and"
     note += " back.\n"
     return markdown(header, rows).replace("nan", "n/a") + note
@@ -407,8 +408,8 @@ def findings_table(results, worlds):
     made, fewer = older["share_corrected"].mean(), -older["amplification"].mean()
     points = f"{100 * fewer:.1f} points fewer ({100 * (fewer - half):.1f} to"
     lines = [
-        f"**Bias is amplified.** {100 * older['training'].iloc[0]:.1f} % of the photographs that"
-        f" the generator learned from show older people, {100 * made:.1f} % of its own faces do:"
+        f"**Bias is amplified.** {100 * older['training'].iloc[0]:.1f} % of the photographs in"
+        f" training show older people, {100 * made:.1f} % of generated faces do:"
         f" {points} {100 * (fewer + half):.1f}).",
         "**The published recipe does not even out these attributes.** FD of all 18 cells of the"
         f" heads {went(fd('heads', 'plain'), fd('heads', 'uniform'))}, that of gender x race on"
@@ -427,15 +428,15 @@ def findings_table(results, worlds):
     guided = ("plain", "guided", "guided_pilot")
     if all(("utkface", method) in own.index for method in guided):
         floor = own.loc[("utkface", "guided"), "fd_floor95"]
-        sentence = "**Guided by the mixture, the same faces become more even.** On photographs, FD"
-        sentence += " of gender x race, plain, guided, and with quotas trimmed by a pilot:"
+        sentence = "**Guided by the mixture, the same faces come out more even.** FD of gender x"
+        sentence += " race on photographs, plain, guided, and with quotas trimmed by a pilot:"
         told = [("first network", [fd("utkface", method) for method in guided])]
         known = others["utkface"]
         if all(("second", method) in known.index for method in guided):
             told.append(("second network", [known["second", method] for method in guided]))
         if (values := embedding_fd(results, "utkface", joint["utkface"], guided)) is not None:
             told.append(("discriminants of a face embedding", values))
-        sentence += "; ".join(
+        sentence += ";".join(
             f" {', '.join(f'{value:.3f}' for value in values)} to the {name}"
             for name, values in told
         )
@@ -449,8 +450,8 @@ def findings_table(results, worlds):
         if away is None:
             away = chosen["brightness_away"]
         lines.append(
-            f"{sentence}, and no group's brightness is further than {away:.1f} standard deviations"
-            " from photographs of it."
+            f"{sentence}; no group's brightness is more than {away:.1f} standard deviations from"
+            " photographs'."
         )
     if all(("heads", method) in own.index for method in guided):
         chosen = chosen_guidance(results, "heads")
@@ -483,7 +484,7 @@ def brightness_away(bright, world, method):
 
 
 def real_recognition(results, world, joint):
-    """How often the second network puts a real face in its cell, cells alike as far as reported."""
+    """How often the second network is right about the cell of a held-out face."""
     table = pd.read_csv(results / "judges.csv")
     real = table.query(
         "world == @world and method == 'real' and judge == 'second' and attribute == @joint"
@@ -494,12 +495,10 @@ def real_recognition(results, world, joint):
 def chosen_guidance(results, world):
     """The row of guidance.csv with the strength and first step that world.json names."""
     record = json.loads((results.parent / world / "world.json").read_text(encoding="utf-8"))
-    strength, first = record["strength"], record["first_guided_step"]
-    table = pd.read_csv(results / "guidance.csv").query(
-        "world == @world and what == 'choice' and strength == @strength"
-        " and first_guided_step == @first"
-    )
-    return table.iloc[0]
+    table = pd.read_csv(results / "guidance.csv").query("world == @world and what == 'choice'")
+    chosen = table["strength"] == record["strength"]
+    chosen &= table["first_guided_step"] == record["first_guided_step"]
+    return table[chosen].iloc[0]
 
 
 CHANGED = {
