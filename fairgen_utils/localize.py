@@ -262,7 +262,8 @@ def solve_weights(table, target, confusion=None):
         If the table is negative, not finite or empty, the target is no distribution over its
         groups, or the confusion matrix no such distribution for each of them.
     """
-    several = isinstance(table, (list, tuple)) and len(table) > 0 and np.ndim(table[0]) == 2
+    listed = isinstance(table, (list, tuple)) and len(table) > 0
+    several = np.ndim(table[0]) == 2 if listed else getattr(table, "ndim", 0) == 3
     tables, targets, confusions = (
         (list(table), list(target), [None] * len(table) if confusion is None else list(confusion))
         if several

@@ -71,6 +71,14 @@ def test_joint_groups_are_named_in_the_order_of_the_attributes_asked_for(world):
     assert world.groups("ancestry,gender")[:3] == ["african female", "african male", "asian female"]
 
 
+def test_attributes_are_asked_for_by_name_tuple_or_text(world):
+    for asked in ("gender,ancestry", ("gender", "ancestry"), ["gender", "ancestry"], world.target):
+        assert world.names(asked) == ("gender", "ancestry")
+        assert world.text(asked) == "gender,ancestry"
+        assert len(world.groups(asked)) == 6
+    assert world.names("gender") == world.names(("gender",)) == ("gender",)
+
+
 @pytest.mark.parametrize("attribute", ["gender", "gender,ancestry", "ancestry, gender,smile"])
 def test_joint_labels_point_at_the_joint_group_names(world, attribute):
     rng = np.random.default_rng(0)
@@ -256,6 +264,7 @@ print(type(pipeline).__name__, image.size)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tiny", *SHIPPED])
 def test_plain_diffusers_samples_the_generator(worlds_root, tmp_path, name):
     folder = (worlds_root if name == "tiny" else DATA) / name / "generator"
@@ -278,12 +287,14 @@ def test_a_world_is_shipped():
     assert SHIPPED, f"no world.json under {DATA}"
 
 
+@pytest.mark.slow
 def test_shipped_world_samples_faces_and_tells_their_groups(shipped):
     predictions = Sampler(shipped).draw(4, 0, progress=False).predictions
     for name, groups in shipped.attributes.items():
         assert predictions.probabilities[name].shape == (4, len(groups))
 
 
+@pytest.mark.slow
 def test_shipped_world_makes_the_same_faces_in_half_the_precision(shipped):
     # the results were measured in bfloat16: it must not change who is in the picture
     half = load_world(shipped.name, dtype=torch.bfloat16)

@@ -517,6 +517,28 @@ def test_goals_are_corrected_each_by_its_own_confusion():
     np.testing.assert_allclose(weights @ TABLES[1] / 500, [0.6, 0.4], atol=0.01)
 
 
+@pytest.mark.parametrize("pack", [list, tuple, np.stack])
+def test_goals_come_in_lists_or_stacked_in_one_array(pack):
+    confusions = pack([np.eye(2), np.array([[0.9, 0.1], [0.3, 0.7]])])
+    stacked = solve_weights(pack(TABLES), pack([[0.5, 0.5], [0.2, 0.8]]), confusions)
+    wanted = solve_weights(TABLES, [[0.5, 0.5], [0.2, 0.8]], list(confusions))
+    np.testing.assert_array_equal(stacked, wanted)
+
+
+@pytest.mark.parametrize(
+    ("targets", "confusions"),
+    [
+        ([[0.5, 0.5]], None),
+        ([[0.5, 0.5]] * 3, None),
+        ([[0.5, 0.5]] * 2, [np.eye(2)]),
+        ([[0.5, 0.5]] * 2, np.eye(2)[None]),
+    ],
+)
+def test_goals_that_lack_a_target_or_a_confusion_matrix_are_refused(targets, confusions):
+    with pytest.raises(ValueError, match="^table: found 2 tables"):
+        solve_weights(TABLES, targets, confusions)
+
+
 def test_goals_counted_on_different_faces_are_refused():
     with pytest.raises(ValueError, match="^table: several"):
         solve_weights([np.eye(2), np.array([[1, 0], [0, 0]])], [[0.5, 0.5]] * 2)

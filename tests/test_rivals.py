@@ -49,7 +49,14 @@ class CallCounter:
 ELSEWHERE = ("clean", "goals", "guided_goals")  # tested below, on worlds that have a use for them
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if name not in ELSEWHERE])
+EVERYWHERE = [
+    pytest.param(name, marks=[pytest.mark.slow] * (name == "bottleneck"))
+    for name in METHODS
+    if name not in ELSEWHERE
+]
+
+
+@pytest.mark.parametrize("name", EVERYWHERE)
 def test_a_method_repeats_itself_and_costs_the_calls_it_claims(world, name):
     counter = CallCounter(world.pipeline.unet)
     method = prepare(world, name, pilot_faces=12, progress=False)
