@@ -126,6 +126,7 @@ WITHIN = 1.95 / np.sqrt(N) + SOLVER
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 @pytest.mark.parametrize("prediction_type", PREDICTIONS)
+@pytest.mark.slow
 def test_at_strength_one_faces_are_exactly_the_targets(prediction_type, scheduler):
     # Score of the data plus gradient of log p(cell | x_t) is the score of the cell, by Bayes'
     # rule; cells drawn without a look at the faces keep noise Gaussian within each.

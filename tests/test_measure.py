@@ -275,10 +275,12 @@ def coverage(p, n, replicates, rates=None, n_true=None, cells=None, target=None)
     ],
     ids=["even", "uneven"],
 )
+@pytest.mark.slow
 def test_the_interval_of_fd_covers_it(p, n):
     assert coverage(p, n, 2000) == pytest.approx(0.95, abs=0.015)
 
 
+@pytest.mark.slow
 def test_the_corrected_interval_covers_where_the_errors_are_counted_on_few_faces():
     found = coverage(np.array([0.45, 0.30, 0.25]), 2000, 2000, GOOD_CLASSIFIER, n_true=150)
     assert found == pytest.approx(0.95, abs=0.015)
@@ -294,6 +296,7 @@ def test_counts_widen_the_interval_and_rates_do_not():
     assert widths[1] == pytest.approx(widths[2], rel=0.02)
 
 
+@pytest.mark.slow
 def test_under_quotas_the_interval_covers_and_is_narrower():
     rng, k, n = np.random.default_rng(1), 4, 800
     rates = np.diag([0.9, 0.8, 0.7, 0.6]) + np.array([[0.1], [0.2], [0.3], [0.4]]) / k
@@ -362,6 +365,7 @@ def pairs(n, rng, moved):
 
 
 @pytest.mark.parametrize("moved", [0.1, 0.2])
+@pytest.mark.slow
 def test_the_interval_of_a_paired_difference_covers_it(moved):
     rng, shares = np.random.default_rng(2), np.array([0.5, 0.3, 0.2])
     after = (1 - moved) * shares + moved * np.array([0, 0, 1])

@@ -329,6 +329,7 @@ def test_notebooks_that_fail_are_not_timed(tmp_path):
     assert not (tmp_path / "times.csv").exists()
 
 
+@pytest.mark.slow
 def test_only_what_hangs_runs_out_of_time(tmp_path):
     assert "--nbval-cell-timeout=900" in (ROOT / "Makefile").read_text(encoding="utf-8")
     run = timed(tmp_path, "import time\nwhile True: time.sleep(1)", "--nbval-cell-timeout=2")
