@@ -15,8 +15,6 @@ import nbformat
 import pytest
 from browser import ROOT, open_browser
 
-from fairgen_utils.apps.dashboard import export
-
 PAGE = ROOT / "notebooks" / "teaching" / "dashboard.ipynb"
 PATIENCE = 300_000  # milliseconds: a busy machine takes long to start a kernel
 SCREENS = [(1440, 900), (1920, 1080)]
@@ -68,7 +66,7 @@ def page(address, browser, asked):
     page = browser.new_page(viewport={"width": 1440, "height": 900})
     page.set_default_timeout(PATIENCE)
     page.on("request", lambda request: asked.append(request.url))
-    page.goto(address)
+    page.goto(address, wait_until="commit")  # it loads for as long as a kernel starts
     page.wait_for_selector("text=Ready: tiny")
     return page
 
@@ -235,7 +233,7 @@ def test_the_page_asks_nobody_but_its_own_server_and_has_a_title(page, asked):
 def test_by_keyboard_alone_from_start_to_export(address, browser):
     page = browser.new_page(viewport={"width": 1440, "height": 900})
     page.set_default_timeout(PATIENCE)
-    page.goto(address)
+    page.goto(address, wait_until="commit")  # it loads for as long as a kernel starts
     page.wait_for_selector("text=Ready: tiny")
     assert page.locator("button:has-text('Export')").is_disabled()
 
@@ -262,7 +260,3 @@ def test_by_keyboard_alone_from_start_to_export(address, browser):
     assert made["seed"] == 0 and made["n"] == 200 and made["method"] == "guided"
     assert len([name for name in archive.namelist() if name.startswith("guided/")]) == 200
     page.close()
-
-
-def test_the_page_is_found_where_the_repository_is():
-    assert export.PAGE == PAGE

@@ -31,6 +31,7 @@ STYLE = f"""<style>
 .fairgen progress {{ width: 14rem; vertical-align: middle }}
 .fairgen .pairs {{ width: 100%; gap: 6px; overflow: visible }}
 .fairgen .rows {{ line-height: 1.2 }}
+.fairgen .rows b {{ font-size: 20px }} /* large enough for the contrast that orange has */
 .fairgen .pair {{ flex: 1 1 0; min-width: 96px; max-width: 200px; height: auto;
   aspect-ratio: 1/2.04; margin: 0; padding: 0; background-color: transparent;
   background-repeat: no-repeat; background-size: 100% auto; background-position: top, bottom }}
@@ -55,7 +56,8 @@ const give = (node, name, value) => {
 };
 const names = () => document.querySelectorAll(".fairgen .widget-slider").forEach((box) => {
   const handle = box.querySelector("[role=slider]"), label = box.querySelector(".widget-label");
-  const share = box.parentElement.querySelector(".share");
+  const beside = box.nextElementSibling;
+  const share = beside && beside.classList.contains("share") ? beside : null;
   const said = share || box.querySelector(".widget-readout");
   if (!handle || !label || !said) return;
   give(handle, "aria-label", (share ? "share of " : "") + label.textContent.trim());
