@@ -52,7 +52,7 @@ NOT_FOR_READERS = [
 # The modules of fairgen_utils that know a library: exactly these.
 WHO_KNOWS = {
     "torch": {
-        *("apps.order", "apps.shards", "judge", "load", "localize", "models.classifier"),
+        *("apps.order", "apps.shards", "load", "localize", "models.classifier"),
         *("models.diffusion", "models.embedding", "models.guidance", "models.own_world"),
         *("models.pipeline", "rivals.bottleneck", "rivals.classifier_guidance", "rivals.starts"),
     },
@@ -61,10 +61,9 @@ WHO_KNOWS = {
     },
     "accelerate": {"apps.shards"},
     "sklearn": {
-        *("judge", "models.low_frequency", "models.mixture"),
+        *("_quality", "models.low_frequency", "models.mixture"),
         *("rivals.bottleneck", "rivals.starts"),
     },
-    "torchmetrics": {"judge"},
     "matplotlib": {"apps.dashboard.look", "apps.report", "show"},
     "seaborn": {"show"},
     "ipywidgets": {"apps.dashboard.controls", "apps.dashboard.page", "show"},
@@ -72,7 +71,7 @@ WHO_KNOWS = {
 }
 # Imports run one way, from a later line of this list to an earlier one, or within a line.
 LAYERS = (
-    ("_checks", "_files", "_frames", "_intervals", "_statistics"),
+    ("_checks", "_files", "_frames", "_intervals", "_quality", "_statistics"),
     (
         *("models.classifier", "models.mixture", "models.low_frequency"),
         *("models.pipeline", "models.diffusion", "models.guidance"),
@@ -192,7 +191,7 @@ def test_course_code_imports_only_declared_packages(path):
 
 @pytest.mark.parametrize("path", RECIPES, ids=relative)
 def test_recipes_import_only_declared_packages(path):
-    declared = {IMPORT_NAMES.get(name, name) for name in requirements("recipes", "judges")}
+    declared = {IMPORT_NAMES.get(name, name) for name in requirements("recipes", "judges", "browser")}
     assert third_party(path) <= declared
 
 

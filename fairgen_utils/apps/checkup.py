@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 PACKAGES = (
     *("torch", "diffusers", "safetensors", "accelerate", "scikit-learn", "scipy", "numpy"),
-    *("torchmetrics", "fairlearn", "pandas", "pillow", "matplotlib", "seaborn", "jupyterlab"),
+    *("fairlearn", "pandas", "pillow", "matplotlib", "seaborn", "jupyterlab"),
     *("ipywidgets", "ipython", "tqdm", "filelock"),
 )
 IMPORT_NAMES = {"scikit-learn": "sklearn", "pillow": "PIL", "ipython": "IPython"}
