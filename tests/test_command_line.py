@@ -19,7 +19,7 @@ from kills import HANG, forks, killed_again_and_again, killed_at
 from PIL import Image
 from tiny_world import SIZE, by_brightness, make_world
 
-from fairgen_utils.apps import command_line
+from fairgen_utils import _files
 from fairgen_utils.apps import folder as folders_of_pictures
 from fairgen_utils.apps.command_line import CODES, COMMANDS, main
 from fairgen_utils.apps.dashboard import export
@@ -356,13 +356,14 @@ def test_words_that_a_shell_parted_at_commas_are_joined_or_explained(tmp_path, c
 def test_bench_and_dashboard_say_where_to_find_what_an_installed_package_lacks(
     tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr(command_line, "__file__", str(tmp_path / "a" / "b" / "c" / "d.py"))
+    monkeypatch.setattr(_files, "__file__", str(tmp_path / "a" / "_files.py"))
     monkeypatch.setattr(export, "PAGE", tmp_path / "dashboard.ipynb")
-    for name in ("bench", "dashboard"):
+    monkeypatch.chdir(tmp_path)
+    for name, said in (("bench", "clone the whole repository"), ("dashboard", "Clone it")):
         with pytest.raises(SystemExit) as stopped:
             main([name])
         assert stopped.value.code == 2
-        assert "needs the course's repository. Clone it" in capsys.readouterr().err
+        assert said in capsys.readouterr().err
 
 
 def test_bench_hands_its_options_to_the_recipe(capfd):
