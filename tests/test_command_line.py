@@ -20,6 +20,7 @@ from PIL import Image
 from tiny_world import SIZE, by_brightness, make_world
 
 from fairgen_utils import _files
+from fairgen_utils.apps import dataset
 from fairgen_utils.apps import folder as folders_of_pictures
 from fairgen_utils.apps.command_line import CODES, COMMANDS, main
 from fairgen_utils.apps.dashboard import export
@@ -154,10 +155,15 @@ def test_a_file_where_the_folder_should_be_is_an_error_and_stays(tmp_path, capsy
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
-def test_a_full_disk_is_told_and_leaves_no_table(tmp_path):
-    (tmp_path / f".labels.csv.{os.getpid()}.tmp").symlink_to("/dev/full")
-    with pytest.raises(OSError, match="No space left"):
-        make_dataset(order(), tmp_path)
+def test_a_full_disk_is_told_and_leaves_no_table(tmp_path, monkeypatch):
+    def write_on_full_disk(path, content):
+        path.with_name(f".{path.name}.{os.getpid()}.tmp").symlink_to("/dev/full")
+        _files.write_whole(path, content)
+
+    with monkeypatch.context() as full:
+        full.setattr(dataset, "write_whole", write_on_full_disk)
+        with pytest.raises(OSError, match="No space left"):
+            make_dataset(order(), tmp_path)
     assert not (tmp_path / "labels.csv").exists()
     assert not (tmp_path / "provenance.json").exists()
     assert make_dataset(order(), tmp_path)["n"] == 20

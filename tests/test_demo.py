@@ -130,7 +130,8 @@ def test_the_page_fits_a_telephone_and_a_dark_room(tmp_path):
             look = {"viewport": {"width": 390, "height": 844}, "color_scheme": scheme}
             telephone = browser.new_page(**look)
             telephone.goto(page.as_uri())
-            assert telephone.evaluate("document.documentElement.scrollWidth") == 390
+            # a scroll bar may take some of it
+            assert telephone.evaluate("document.documentElement.scrollWidth") <= 390
             faces = telephone.locator(".faces img").all()
             assert min(face.bounding_box()["width"] for face in faces) >= 96
             letters = "e => parseFloat(getComputedStyle(e).fontSize)"

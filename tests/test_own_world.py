@@ -126,8 +126,8 @@ def test_every_kind_of_pipeline_walks_the_whole_road_from_disk(kind, tmp_path):
 
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction", "sample"])
 def test_an_exact_generator_has_the_shares_of_its_data_and_then_those_asked_for(prediction_type):
-    world = make_world(size=4)
-    world.pipeline = exact_pipeline(prediction_type, sample_size=4)
+    world = make_world(size=8)
+    world.pipeline = exact_pipeline(prediction_type, sample_size=8)
     plain = Sampler(world).draw(400, seed=1, progress=False)
     # binomial, N = 400: three standard errors
     assert plain.predictions.labels["tone"].mean() == pytest.approx(BRIGHT, abs=0.06)
