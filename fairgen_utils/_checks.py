@@ -77,7 +77,8 @@ def plain(values):
 
 
 def check_tail(confidence):
-    if not 0 < check_numbers(confidence, "confidence") < 1:
+    number = check_numbers(confidence, "confidence")
+    if number.ndim or not 0 < number < 1:
         raise ValueError(f"confidence: {confidence!r}; pass a number in (0, 1), such as 0.95")
     return (1 - confidence) / 2
 
@@ -140,14 +141,15 @@ def check_images(images, size=None):
 def check_errors(confusion, n_groups):
     """P(predicted | true), and how many faces each row was counted on: None where it is exact.
 
-    `confusion` may be such rates, or the counts behind them, or None: then both are None.
+    `confusion` may be such rates; or the counts behind them, integers; or None: then both are.
     """
     if confusion is None:
         return None, None
-    counts = check_numbers(confusion, "confusion")
-    whole = np.isfinite(counts).all() and (counts >= 0).all() and (counts == counts.round()).all()
-    if counts.ndim != 2 or not whole or (counts.sum(axis=1) == 1).all():
+    counts = np.asarray(confusion)
+    if counts.ndim != 2 or counts.dtype.kind not in "iu" or (counts.sum(axis=1) == 1).all():
         return check_confusion(confusion, n_groups), None
+    if (counts < 0).any():
+        raise ValueError(f"confusion: {counts.min()} faces counted; pass counts of at least 0")
     n_true = counts.sum(axis=1)
     if not n_true.all():
         missing = np.flatnonzero(n_true == 0).tolist()

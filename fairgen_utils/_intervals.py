@@ -109,7 +109,8 @@ def fd_interval(
     target : array_like, shape (n_groups,), uniform when omitted
     confusion : array_like, shape (n_groups, n_groups), optional
         For the FD of corrected shares: P(predicted | true) where it is known exactly, or
-        `confusion_counts`, whose own uncertainty is then in the interval.
+        the integers of `confusion_counts`, whose own uncertainty is then in the
+        interval.
     confidence : float in (0, 1)
     cells : array_like of int, shape (n,), optional
         The cell each face was given, where quotas fixed how many go into each (guided faces):

@@ -7,7 +7,7 @@ rates = P(predicted | true); corrected shares are its inverse applied to what wa
 import numpy as np
 from scipy.special import ndtri
 
-NEAR = 0.02  # an end is found where it is this near, in standard deviations
+NEAR = 0.01  # an end is found where it is this near, in standard deviations
 FARTHEST = 64.0  # steps along a ray that end at all faces in one group
 
 
@@ -185,8 +185,9 @@ def invert_distance(sampling, target, labelling, confidence, normals):
         lift = drawn.mean() - wanted**2
         ours = abs(without_chance(squared, lift) - wanted)
         # a step is its own estimate where both agree to rounding
-        as_far = (abs(without_chance(drawn, lift) - wanted) >= ours - 1e-12).mean()
-        return -ndtri(max(as_far, 0.5 / len(drawn)) / 2) - limit
+        as_far = np.sum(abs(without_chance(drawn, lift) - wanted) >= ours - 1e-12)
+        # our own faces are one more draw (Davison and Hinkley, 1997, section 4.2)
+        return -ndtri((as_far + 1) / (len(drawn) + 1) / 2) - limit
 
     def end(reach, last):
         """The step from the estimate, this far or farther, up to the last, at which strain is 0."""

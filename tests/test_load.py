@@ -14,6 +14,7 @@ from fairgen_utils.generate import Sampler
 from fairgen_utils.load import load_world
 from fairgen_utils.models.diffusion import decode
 from fairgen_utils.models.pipeline import best_device
+from fairgen_utils.models.world import parse_target
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 SHIPPED = sorted(path.parent.name for path in DATA.glob("*/world.json"))
@@ -361,3 +362,19 @@ def test_the_fastest_device_is_taken(monkeypatch, cuda, mps, best):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
     assert best_device() == best
+
+
+# Targets as they are typed
+
+
+def test_a_target_is_read_from_words_and_numbers(world):
+    assert parse_target(world, " gender, ancestry")[0] == ("gender", "ancestry")
+    attribute, target = parse_target(world, "gender=0.3,0.7")
+    assert attribute == ("gender",) and target.tolist() == [0.3, 0.7]
+    assert parse_target(world, "gender,ancestry")[1] == pytest.approx(np.full(6, 1 / 6))
+
+
+@pytest.mark.parametrize("numbers", ["0.3,0.8", "1", "a,b", "-0.5,1.5", "nan,nan"])
+def test_a_target_that_is_no_distribution_is_refused_by_name(world, numbers):
+    with pytest.raises(ValueError, match="target"):
+        parse_target(world, f"gender={numbers}")

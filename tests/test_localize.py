@@ -15,7 +15,9 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.mixture import GaussianMixture
 from strategies import share_vectors
 
-from fairgen_utils.localize import component_table, solve_weights
+from fairgen_utils.generate import Sampler
+from fairgen_utils.load import load_world
+from fairgen_utils.localize import component_table, fit_weights, localize_mixture, solve_weights
 from fairgen_utils.models.mixture import LatentMixture
 
 SHAPE = (1, 2, 3)  # of one latent: 6 values
@@ -542,3 +544,28 @@ def test_goals_that_lack_a_target_or_a_confusion_matrix_are_refused(targets, con
 def test_goals_counted_on_different_faces_are_refused():
     with pytest.raises(ValueError, match="^table: several"):
         solve_weights([np.eye(2), np.array([[1, 0], [0, 0]])], [[0.5, 0.5]] * 2)
+
+
+# Pilots
+
+
+@pytest.fixture(scope="module")
+def sampler(worlds_root):
+    world = load_world("tiny", worlds_root)
+    return Sampler(world, start=localize_mixture(world, "gender,ancestry"))
+
+
+def test_a_pilot_counts_every_face_it_made_once(sampler):
+    target = np.full(6, 1 / 6)
+    weights, table, pilot = fit_weights(sampler, "gender,ancestry", target, 4, 0, progress=False)
+    assert table.sum() == len(pilot) == 24
+    assert table.shape == (6, 6)
+    assert weights.sum() == pytest.approx(1)
+
+
+def test_a_pilot_serves_several_goals(sampler):
+    goals, targets = ["gender", "ancestry"], [np.full(2, 1 / 2), np.full(3, 1 / 3)]
+    weights, tables, pilot = fit_weights(sampler, goals, targets, 3, 0, progress=False)
+    assert [table.shape for table in tables] == [(6, 2), (6, 3)]
+    assert all(table.sum() == len(pilot) == 18 for table in tables)
+    assert weights.sum() == pytest.approx(1) and (weights >= 0).all()

@@ -252,6 +252,11 @@ def test_corrected_bootstrap_takes_less_than_half_a_second():
 # Intervals of FD
 
 
+def counted(n):
+    """The classifier's errors as counted on n faces of each group."""
+    return np.rint(n * GOOD_CLASSIFIER).astype(int)
+
+
 def coverage(p, n, replicates, rates=None, n_true=None, cells=None, target=None):
     """How often the interval holds the FD of shares p; rates counted anew on n_true faces each."""
     k, rng = len(p), np.random.default_rng(0)
@@ -290,7 +295,7 @@ def test_counts_widen_the_interval_and_rates_do_not():
     labels = np.repeat([0, 1, 2], [900, 600, 500])
     widths = [
         np.diff(measure.fd_interval(labels, 3, None, errors))[0]
-        for errors in (100 * GOOD_CLASSIFIER, 100_000 * GOOD_CLASSIFIER, GOOD_CLASSIFIER)
+        for errors in (counted(100), counted(100_000), GOOD_CLASSIFIER)
     ]
     assert widths[0] > 1.5 * widths[1]
     assert widths[1] == pytest.approx(widths[2], rel=0.02)
@@ -342,9 +347,9 @@ def test_an_excluded_group_that_occurs_is_not_explained_by_chance():
 
 def test_the_interval_of_fd_takes_less_than_a_tenth_of_a_second():
     labels = np.random.default_rng(0).integers(0, 18, 6000)
-    counts = 200 * (0.8 * np.eye(18) + 0.2 / 18) * 9
+    counts = np.rint(200 * (0.8 * np.eye(18) + 0.2 / 18)).astype(int)
     started = time.process_time()
-    measure.fd_interval(labels, 18, confusion=counts.round())
+    measure.fd_interval(labels, 18, confusion=counts)
     assert time.process_time() - started < 0.1  # the promise; measured near 0.01 s
 
 
@@ -389,7 +394,7 @@ def test_pairs_tell_more_than_two_samples():
 
 def test_a_method_does_not_differ_from_itself():
     labels = np.repeat([0, 1, 2], [500, 300, 200])
-    for errors in (None, (300 * GOOD_CLASSIFIER).round()):
+    for errors in (None, counted(300)):
         difference, low, high = measure.paired_difference(labels, labels, 3, None, errors)
         alone = np.diff(measure.fd_interval(labels, 3, None, errors))[0]
         assert difference == 0
@@ -401,7 +406,7 @@ def test_errors_that_both_share_cancel_in_a_difference():
     # two methods measured on other faces, but through the same poorly known errors
     rng = np.random.default_rng(4)
     first, second = (rng.choice(3, 20_000, p=p) for p in ([0.6, 0.2, 0.2], [0.55, 0.25, 0.2]))
-    counts = (50 * GOOD_CLASSIFIER).round()
+    counts = counted(60)
     _, low, high = measure.paired_difference(first, second, 3, None, counts)
     widths = [np.diff(measure.fd_interval(s, 3, None, counts))[0] for s in (first, second)]
     assert high - low < 0.5 * np.hypot(*widths)
@@ -503,7 +508,7 @@ def test_quotas_are_whole_faces_next_to_the_target(n):
 def test_errors_counted_on_few_faces_raise_the_noise_floor():
     floors = [
         measure.noise_floor(2000, n_groups=3, confusion=errors, quantile=0.95)
-        for errors in (GOOD_CLASSIFIER, (100_000 * GOOD_CLASSIFIER), (100 * GOOD_CLASSIFIER))
+        for errors in (GOOD_CLASSIFIER, counted(100_000), counted(100))
     ]
     assert floors[1] == pytest.approx(floors[0], rel=0.03)
     assert floors[2] > 1.3 * floors[1]
@@ -652,6 +657,8 @@ REFUSALS = [
     ("n_draws", lambda: measure.fd_interval(LABELS, 2, n_draws=0)),
     ("confusion: no face counted", lambda: measure.fd_interval([0], 2, None, [[9, 1], [0, 0]])),
     ("confusion", lambda: measure.fd_interval(LABELS, 2, confusion=np.ones((2, 3)))),
+    ("confusion: -1 faces", lambda: measure.fd_interval(LABELS, 2, None, [[9, -1], [0, 9]])),
+    ("confusion: shares sum to 100", lambda: measure.fd_interval(LABELS, 2, None, 100 * np.eye(2))),
     ("labels_b", lambda: measure.paired_difference(LABELS, [0, 1], 2)),
     ("cells_b", lambda: measure.paired_difference(LABELS, LABELS, 2, cells_b=[0.5] * 3)),
     ("true", lambda: measure.confusion_counts([0, 0], [0, 1], 2)),

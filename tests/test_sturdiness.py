@@ -191,6 +191,34 @@ ALONE = {
         counts,
         "n_groups",
     ),
+    "fd_interval": (lambda bad: measure.fd_interval(bad, 3), labels(), "labels"),
+    "fd_interval, target": (lambda bad: measure.fd_interval(LABELS, 3, bad), shares(), "target"),
+    "fd_interval, confusion": (
+        lambda bad: measure.fd_interval(LABELS, 3, None, bad),
+        confusions(),
+        "confusion",
+    ),
+    "fd_interval, confidence": (
+        lambda bad: measure.fd_interval(LABELS, 3, confidence=bad),
+        st.one_of(fractions, st.sampled_from([0, 1, None, "most", [0.9, 0.95]])),
+        "confidence",
+    ),
+    "fd_interval, cells": (
+        lambda bad: measure.fd_interval(LABELS, 3, cells=bad),
+        labels().filter(lambda bad: bad is not None and not _whole(bad)),
+        "cells",
+    ),
+    "paired_difference": (
+        lambda bad: measure.paired_difference(LABELS, bad, 3),
+        labels(),
+        "labels_b",
+    ),
+    "noise_floor, quotas": (
+        lambda bad: measure.noise_floor(50, THIRDS, n_trials=10, quotas=bad),
+        st.one_of(fractions, st.sampled_from(["all", (1, 2, 3), ([1, 1], np.eye(3))])),
+        "quotas",
+    ),
+    "confusion_counts": (lambda bad: measure.confusion_counts(bad, LABELS, 3), labels(), "true"),
     "confusion_rates": (lambda bad: measure.confusion_rates(bad, LABELS, 3), labels(), "true"),
     "correct_shares": (
         lambda bad: measure.correct_shares(bad, np.eye(3)),
@@ -280,8 +308,13 @@ ALONE = {
         features(),
         "reference",
     ),
-    "detail": (
-        judge.detail,
+    "sharpness": (
+        judge.sharpness,
+        pictures().filter(lambda bad: np.shape(bad)[1:] != (3, 64, 64)),
+        "images",
+    ),
+    "brightness": (
+        judge.brightness,
         pictures().filter(lambda bad: np.shape(bad)[1:] != (3, 64, 64)),
         "images",
     ),
@@ -364,11 +397,6 @@ ALONE = {
         lambda bad: judge.frechet_distance(np.eye(6), bad, np.eye(6)),
         st.sampled_from([np.full(6, np.nan), np.zeros(5), np.zeros((6, 1)), "x", None]),
         "mean",
-    ),
-    "kernel_distance, subsets": (
-        lambda bad: judge.kernel_distance(np.eye(6), np.eye(6), subsets=bad),
-        counts,
-        "subsets",
     ),
     "manifold_scores, neighbours": (
         lambda bad: judge.manifold_scores(np.eye(6), np.eye(6), bad),
