@@ -19,6 +19,8 @@ PAGE = ROOT / "notebooks" / "teaching" / "dashboard.ipynb"
 PATIENCE = 300_000  # milliseconds: a busy machine takes long to start a kernel
 SCREENS = [(1440, 900), (1920, 1080)]
 
+pytestmark = [pytest.mark.browser, pytest.mark.room]
+
 
 @pytest.fixture(scope="module")
 def address(worlds_root, tmp_path_factory):
