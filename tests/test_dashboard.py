@@ -239,21 +239,15 @@ def test_nothing_can_be_exported_before_there_is_something(page):
     assert page.save.disabled and page.stop.disabled and not page.start.disabled
 
 
-def test_a_cancelled_run_keeps_what_was_made_and_the_next_one_runs(page, monkeypatch):
+def test_a_cancelled_run_keeps_what_was_made_and_the_next_one_runs(page):
     page.controls.n.value = 1000
-    shown = Dashboard._show
-
-    def show_then_cancel(self, run):
-        shown(self, run)
-        self.cancel()
-
-    monkeypatch.setattr(Dashboard, "_show", show_then_cancel)
+    page.table.observe(lambda change: page.cancel(), "value")  # once the first batch is shown
     press(page)
     assert "Stopped early: 64 faces" in page.status.value
     assert not page.start.disabled and page.stop.disabled
     page.save.click()
     assert "_n64." in page.links.value  # the settings of an export name the faces it has
-    monkeypatch.undo()
+    page.table.unobserve_all()
     page.controls.n.value = 100
     press(page)
     assert "Done: 100 faces" in page.status.value
@@ -269,16 +263,10 @@ def test_pressing_a_face_shows_it_in_every_group_and_says_what_that_is(page):
     assert "Done: 100" in page.status.value  # said again, once the face is there
 
 
-def test_a_face_pressed_during_a_run_is_answered_during_the_run(page, monkeypatch):
+def test_a_face_pressed_during_a_run_is_answered_during_the_run(page):
     page.controls.n.value = 200
-    shown = Dashboard._show
-
-    def show_then_ask(self, run):
-        shown(self, run)
-        if len(run) == 64:
-            self.ask(0)
-
-    monkeypatch.setattr(Dashboard, "_show", show_then_ask)
+    # once the first batch is shown
+    page.table.observe(lambda change: page.ask(0) if len(page.run) == 64 else None, "value")
     press(page)
     assert "Face 0 of seed 0" in page.one.value and "Done: 200" in page.status.value
 

@@ -260,6 +260,14 @@ def test_no_two_modules_need_each_other():
     TopologicalSorter(graph).prepare()  # raises CycleError, naming the modules
 
 
+@pytest.mark.parametrize("path", TESTS, ids=relative)
+def test_a_test_asks_public_names(path):
+    text = path.read_text(encoding="utf-8")
+    names = re.findall(r"(?<=[])\w])(?<!fairgen_utils)\._[a-z]\w*\b", text)
+    # names that end with an underscore, too, are Python's and IPython's protocols
+    assert not [name for name in names if not name.endswith("_")]
+
+
 def test_top_level_holds_only_what_the_design_names():
     found = {path.relative_to(ROOT).parts[0] for path in committed_files()}
     assert {name for name in found if not name.startswith(".")} <= TOP_LEVEL
