@@ -580,7 +580,8 @@ def test_the_embeddings_measurement_goes_on_where_it_was_killed(
             self.asked.append((method, seed))
             if len(self.asked) == 5:
                 raise Killed
-            return types.SimpleNamespace(images=coloured(world, self.n, seed).images)
+            cells = np.arange(self.n) % 6
+            return types.SimpleNamespace(images=coloured(world, self.n, seed).images, cells=cells)
 
     monkeypatch.setattr(measure_embedding, "FaceMaker", Maker)
     arguments = ["--worlds", "tiny", "--n", "60", "--judged", "40", "--seeds", "0", "1"]
@@ -603,3 +604,40 @@ def test_the_embeddings_measurement_goes_on_where_it_was_killed(
     assert set(groups["method"]) == {"real", "plain", "guided"}
     measure_embedding.main()
     assert len(Maker.asked) == asked  # nothing was left to do
+
+
+def test_intervals_follow_from_shares_that_were_measured(world):
+    from measure_worlds import share_rows
+    from recompute_intervals import ENDS, counts_of, renewed
+
+    from fairgen_utils.judge import audit_fairness
+
+    labels = np.random.default_rng(0).choice(3, 400, p=[0.5, 0.3, 0.2])
+    said = Predictions({"ancestry": labels}, {}, None)
+    which = {"world": "tiny", "method": "table", "attribute": "ancestry", "seed": 7}
+    measured = {**which, **audit_fairness(world, said, "ancestry", seed=7)}
+    shares = pd.DataFrame(
+        [{**which, "n": 400, **row} for row in share_rows(world, said, "ancestry", 7)]
+    ).round(5)
+    spoiled = measured | dict.fromkeys(ENDS, 0.5)
+    another = measured | {"seed": 8}  # its shares are not known
+    drifted = measured | {"fd_corrected": 0.3}  # by errors of a judge that is no more
+
+    def counts(row, world):
+        return counts_of(shares, world, row["method"], row["attribute"], row["seed"], row["n"]), 7
+
+    table = pd.DataFrame([spoiled, another, drifted]).round(5)
+    found, kept = renewed(table, {"tiny": world}, counts)
+    pd.testing.assert_frame_equal(found[:1], pd.DataFrame([measured]).round(5))
+    pd.testing.assert_frame_equal(found[1:], table[1:])
+    assert kept == {"table": 2}
+
+
+def test_coverage_is_simulated_setting_by_setting(tmp_path):
+    from simulate_coverage import simulate
+
+    near, far = (simulate((fd, 3, 200, corrected, 40)) for fd, corrected in ((0, 0), (0.3, 1)))
+    assert near["too_low"] == 0  # no interval of faces at the target ends below 0
+    for row in (near, far):
+        assert row["coverage"] == pytest.approx(1 - row["too_high"] - row["too_low"])
+        assert row["coverage"] > 0.75  # six standard errors of 40 replicates below .95

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from make_faces import FaceMaker, applicable
+from measure_worlds import by_quotas
 from other_judges import embedding_world
 from scipy.spatial.distance import cdist
 from tables import Table
@@ -59,14 +60,15 @@ def attributed(world, jointly):
     return list(dict.fromkeys([*world.cell_attributes, world.text(jointly)]))
 
 
-def fairness_rows(judged, predictions, method, seed):
+def fairness_rows(judged, predictions, method, seed, cells=None):
     """Discrepancies by the embedding's discriminants, and distance to the balanced reference."""
     which = {"world": judged.name, "method": method, "seed": seed}
     quality = {"ffd": audit_quality(judged, predictions)["ffd"]}  # kid drowns in a table's digits
-    return [
-        {**which, "attribute": name, **audit_fairness(judged, predictions, name), **quality}
-        for name in attributed(judged, judged.target)
-    ]
+    rows = []
+    for name in attributed(judged, judged.target):
+        found = audit_fairness(judged, predictions, name, cells=cells)
+        rows.append({**which, "attribute": name, **found, **quality})
+    return rows
 
 
 def real_rows(judged):
@@ -249,8 +251,8 @@ def measure_world(world, maker, embedding, source, methods, seeds, tables, judge
     if not pairs.has(**known, method="real"):
         pairs.add(real_pair_rows(judged, embedding, heldout))
 
-    def say(method, seed):
-        return judged.classify(maker.faces(method, seed).images[:judged_faces])
+    def say(faces):
+        return judged.classify(faces.images[:judged_faces])
 
     for method in methods:
         known = {"world": world.name, "method": method}
@@ -261,11 +263,15 @@ def measure_world(world, maker, embedding, source, methods, seeds, tables, judge
         print(f"{world.name} {method}", flush=True)
         said = {}
         for seed in seeds:
-            said[seed] = say(method, seed)
+            faces = maker.faces(method, seed)
+            said[seed] = say(faces)
             if seed not in audited:
-                fairness.add(fairness_rows(judged, said[seed], method, seed))
+                cells = by_quotas(method, faces)
+                cells = None if cells is None else cells[:judged_faces]
+                fairness.add(fairness_rows(judged, said[seed], method, seed, cells))
             if seed not in paired:
-                pairs.add(pair_rows(judged, say("plain", seed), said[seed], method, seed))
+                plain = say(maker.faces("plain", seed))
+                pairs.add(pair_rows(judged, plain, said[seed], method, seed))
         groups.add(group_rows(judged, Predictions.joined(list(said.values())), method, group_n))
 
 

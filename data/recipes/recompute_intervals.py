@@ -98,7 +98,8 @@ def main():
         table, kept = renewed(table, worlds, counts)
         write_whole(options.results / f"{name}.csv", table.to_csv(index=False))
         rest = ", ".join(f"{n} of {what}" for what, n in sorted(kept.items()))
-        print(f"{name}.csv: {len(table) - kept.total()} rows follow their shares; as before: {rest}")
+        done = len(table) - kept.total()
+        print(f"{name}.csv: {done} rows follow their shares; as before: {rest}")
 
 
 if __name__ == "__main__":
