@@ -108,9 +108,8 @@ def fd_interval(
     n_groups, n_draws : int
     target : array_like, shape (n_groups,), uniform when omitted
     confusion : array_like, shape (n_groups, n_groups), optional
-        For the FD of corrected shares: P(predicted | true) where it is known exactly, or
-        the integers of `confusion_counts`, whose own uncertainty is then in the
-        interval.
+        For the FD of corrected shares: P(predicted | true) where it is known exactly, or the
+        integers of `confusion_counts`, whose own uncertainty is then in the interval.
     confidence : float in (0, 1)
     cells : array_like of int, shape (n,), optional
         The cell each face was given, where quotas fixed how many go into each (guided faces):
@@ -158,10 +157,8 @@ def paired_difference(
     Parameters
     ----------
     labels_a, labels_b : array_like of int, shape (n,), in 0..n_groups-1
-    n_groups, target, confusion, confidence, n_draws, seed
-        As for `fd_interval`.
-    cells_a, cells_b : array_like of int, shape (n,), optional
-        As `cells` for `fd_interval`, where a method has them.
+    n_groups, target, confusion, confidence, n_draws, seed : as for `fd_interval`
+    cells_a, cells_b : array_like of int, shape (n,), optional, as `cells` there
 
     Returns
     -------
@@ -176,10 +173,9 @@ def paired_difference(
     if len(a.labels) != len(b.labels):
         found = f"{len(b.labels)} labels, but {len(a.labels)} in labels_a"
         raise ValueError(f"labels_b: {found}; pass faces of the same seeds in the same order")
-    fd = [float(np.linalg.norm(labelling.shares(m.measured) - target)) for m in (a, b)]
-    return PairedDifference(
-        fd[0] - fd[1], *join_intervals(a, b, target, labelling, confidence, normals)
-    )
+    fd_a, fd_b = (float(np.linalg.norm(labelling.shares(m.measured) - target)) for m in (a, b))
+    ends = join_intervals(a, b, target, labelling, confidence, normals)
+    return PairedDifference(fd_a - fd_b, *ends)
 
 
 def noise_floor(
@@ -202,10 +198,9 @@ def noise_floor(
     ----------
     n : int, the number of faces labelled in each trial
     target : array_like, shape (n_groups,), uniform when omitted
-    n_groups, n_trials : int
-        n_groups is needed only where neither target nor confusion tells it.
+    n_groups, n_trials : int; n_groups only where neither target nor confusion tells it
     confusion : array_like, shape (n_groups, n_groups), optional
-        P(predicted | true), or `confusion_counts`, whose own uncertainty then raises the floor.
+        As for `fd_interval`: the uncertainty of counts raises the floor.
     quantile : float or array_like in [0, 1], returned in place of the draws
     seed : int or numpy.random.Generator
     quotas : float in [0, 1], or pair (faces, rates), optional
@@ -260,8 +255,7 @@ def amplification(
     generated : array_like of int, shape (n,), in 0..n_groups-1
     training_shares : array_like, shape (n_groups,), taken as known exactly
     confidence : float in (0, 1), for each group alone
-    n_resamples, seed : int
-        Bootstrap draws and their seed; used with a confusion matrix only.
+    n_resamples, seed : int, of the bootstrap, which only a confusion matrix asks for
     confusion : array_like, shape (n_groups, n_groups), P(predicted | true), optional
         When given, generated shares are corrected and the interval is bootstrapped, too narrow
         for a group that is never predicted; else it is Wilson's.
