@@ -101,23 +101,3 @@ def test_large_latents_are_read_in_chunks(tmp_path):
     stored[:] = np.random.default_rng(0).standard_normal(stored.shape)
     mixture = mixture_for((3, 64, 64)).fit(np.load(path, mmap_mode="r"), np.arange(70) % 2)
     assert mixture.sample(2, seed=0)[0].shape == (2, 3, 64, 64)
-
-
-@pytest.mark.parametrize(
-    ("block", "latents", "named"),
-    [
-        (3, np.zeros((4, *SHAPE)), "block"),
-        (1, np.zeros((4, *SHAPE)), "block"),
-        (4, np.zeros((0, *SHAPE)), "latents"),
-        (4, np.zeros((4, 8)), "latents"),
-        (4, np.full((4, *SHAPE), np.nan), "latents"),
-    ],
-)
-def test_bad_input_is_refused_by_name(block, latents, named):
-    with pytest.raises(ValueError, match=f"^{named}"):
-        LowFrequencyMixture(1, block).fit(latents)
-
-
-def test_sides_without_a_common_block_are_refused():
-    with pytest.raises(ValueError, match="^latent_shape"):
-        mixture_for((3, 101, 103))

@@ -238,8 +238,6 @@ IMAGES = np.zeros((4, 16, 16, 3), np.uint8)
         ({"labelled": (IMAGES, {"colour": [0, 1, 0, 1]})}, r"labelled: no labels for \['tone'\]"),
         ({"labelled": (IMAGES, {"tone": [0, 1, 2, 1]})}, "labelled tone"),
         ({"labelled": (IMAGES, {"tone": [0, 1]})}, "labelled: 2 tone labels, 4 images"),
-        ({"target": "race"}, "attribute: found 'race'"),
-        ({"pool_size": 1}, "pool_size"),
     ],
 )
 def test_a_setting_amiss_is_refused_by_name(changed, said):
@@ -247,37 +245,6 @@ def test_a_setting_amiss_is_refused_by_name(changed, said):
         make_world(**changed)
 
 
-@pytest.mark.parametrize(
-    ("classifier", "said"),
-    [
-        (lambda x: x, "returned ndarray"),
-        (lambda x: {"other": x}, r"returned \['other'\]"),
-        (lambda x: {"tone": np.zeros((len(x), 3))}, "tone has shape"),
-        (lambda x: {"tone": np.zeros((len(x), 2))}, "tone are no probabilities"),
-        (lambda x: {"tone": np.full((len(x), 2), np.nan)}, "tone are no probabilities"),
-    ],
-)
-def test_a_classifier_that_answers_amiss_is_told_what_to_return(classifier, said):
-    world = make_world()
-    world.classifier = classifier
-    with pytest.raises(ValueError, match=f"^classifier: .*{said}"):
-        world.classify(IMAGES)
-
-
-@pytest.mark.parametrize("attributes", [{}, {"tone": ("dark",)}])
-def test_attributes_need_groups(attributes):
-    with pytest.raises(ValueError, match="^attributes"):
-        own_world(exact_pipeline(), by_brightness, attributes)
-    with pytest.raises(ValueError, match="^classifier"):
-        own_world(exact_pipeline(), "name", ATTRIBUTES)
-
-
 def test_nobody_knows_the_training_shares():
     with pytest.raises(ValueError, match="^attribute: .*trained on"):
         make_world().training_shares("tone")
-
-
-def test_latents_of_another_shape_are_refused():
-    world = make_world()
-    with pytest.raises(ValueError, match="^latents"):
-        world.set_pool(np.zeros((4, 3, 8, 8)), {"tone": np.zeros(4, int)})
