@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -129,3 +130,9 @@ def worlds_root(tmp_path_factory):
 @pytest.fixture
 def own_root(worlds_root, tmp_path):
     return shutil.copytree(worlds_root, tmp_path / "data")
+
+
+@pytest.fixture
+def recipes(monkeypatch):
+    """The recipes can be imported."""
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parent.parent / "data" / "recipes"))

@@ -279,7 +279,7 @@ def test_coding_in_batches_changes_nothing(pipeline, batch_size):
     np.testing.assert_allclose(decoded, decode(pipeline, at_once, progress=False), atol=1)
 
 
-# Refusals: what the generated ones of test_sturdiness.py do not try
+# Refusals: what the generated ones of test_refusals.py do not try
 
 REFUSALS = [
     ("timestep: 998 is not in the 5-step", lambda p: denoise(p, noise_of(1), 998, STEPS)),

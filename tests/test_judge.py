@@ -343,7 +343,7 @@ def test_faces_that_vary_half_as_much_within_their_group_have_half_the_variance(
     assert within_group_variance(world, alike) == pytest.approx(expected)
 
 
-# Refusals: each names the argument (generated bad inputs are in test_sturdiness.py)
+# Refusals: each names the argument (generated bad inputs are in test_refusals.py)
 
 GOOD, EYE, ZERO = features_of(10), np.eye(6), np.zeros(6)
 NAN = np.full((10, 6), np.nan)

@@ -412,7 +412,7 @@ def test_a_component_without_faces_gets_no_weight():
     assert weights[1] == 0
 
 
-# Refusals: what the generated ones of test_sturdiness.py do not try
+# Refusals: what the generated ones of test_refusals.py do not try
 
 REFUSALS = [
     ("latents: found 5 values", lambda: mixture_of(2).score_samples(np.zeros((2, 5)))),

@@ -623,7 +623,7 @@ def test_ratio_to_an_absent_training_group_is_infinite():
     assert measure.amplification([0, 0, 1], [1, 0]).ratio[1] == np.inf
 
 
-# Refusals: each names the argument (generated bad inputs are in test_sturdiness.py)
+# Refusals: each names the argument (generated bad inputs are in test_refusals.py)
 
 LABELS, FD = [0, 1, 1], measure.fairness_discrepancy
 ONES = np.ones(3, int)

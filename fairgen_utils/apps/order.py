@@ -74,7 +74,7 @@ class Order:
                 raise ValueError(
                     f"strength: {self.method} sampling has none; it goes with method guided"
                 )
-            if not 0 <= check_numbers(self.strength, "strength") < np.inf:
+            if np.ndim(self.strength) or not 0 <= check_numbers(self.strength, "strength") < np.inf:
                 raise ValueError(f"strength: found {self.strength!r}; give a number, 0 or more")
         self.world.confusion(self.attribute)  # can the classifier tell the groups apart?
 
