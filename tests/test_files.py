@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,11 +11,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from kills import HANG
 from PIL import Image
 from tiny_world import make_world
 
+from fairgen_utils import _files
 from fairgen_utils._files import (
     check_same,
+    data_folder,
     fingerprint,
     provenance,
     read_json,
@@ -25,6 +29,8 @@ from fairgen_utils._files import (
     write_pictures,
     write_whole,
 )
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def test_what_is_written_is_read_again(tmp_path):
@@ -147,6 +153,40 @@ def test_provenance_says_what_labels_are_and_holds_the_fingerprint():
     told = provenance(world, SETTINGS)
     check_same(told, fingerprint(world, SETTINGS), "out")
     assert "perceived" in told["labels"] and json.dumps(told)
+
+
+@pytest.mark.parametrize("deep", ["", "notebooks", "notebooks/mine/and deeper"])
+def test_worlds_are_found_above_the_folder_one_works_in(deep, tmp_path, monkeypatch):
+    monkeypatch.setattr(_files, "__file__", str(tmp_path / "site" / "fairgen_utils" / "_files.py"))
+    (tmp_path / "course" / "data" / "heads").mkdir(parents=True)
+    (tmp_path / "course" / "data" / "heads" / "world.json").write_text("{}")
+    (tmp_path / "course" / deep).mkdir(parents=True, exist_ok=True)
+    monkeypatch.chdir(tmp_path / "course" / deep)
+    assert data_folder().resolve() == (tmp_path / "course" / "data").resolve()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match="clone the whole repository, then install it"):
+        data_folder()
+
+
+@pytest.mark.slow
+def test_an_installed_package_is_whole_and_says_where_its_worlds_are(tmp_path):
+    """`pip install .`, not editable: code alone, and a notebook that lies elsewhere."""
+    given = ["--no-deps", "--no-build-isolation", "--no-index", "--target", str(tmp_path / "site")]
+    left_out = shutil.ignore_patterns("data", "notebooks", ".git", "runs", "outputs", ".venv")
+    source = shutil.copytree(ROOT, tmp_path / "source", ignore=left_out)
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", *given, str(source)]
+    subprocess.run(pip, check=True, timeout=HANG)
+    package = ROOT / "fairgen_utils"
+    ours = {path.relative_to(package) for path in package.rglob("*") if path.is_file()}
+    ours = {path for path in ours if "__pycache__" not in path.parts}
+    assert all((tmp_path / "site" / "fairgen_utils" / path).is_file() for path in ours)
+    code = "import fairgen_utils; print(fairgen_utils.load_world('heads').folder)"
+    look = {"env": os.environ | {"PYTHONPATH": str(tmp_path / "site")}, "timeout": HANG}
+    look |= {"capture_output": True, "text": True}
+    elsewhere = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, **look)
+    assert "then install it with 'pip install -e .' in its folder" in elsewhere.stderr
+    inside = subprocess.run([sys.executable, "-c", code], cwd=ROOT / "notebooks", **look)
+    assert Path(inside.stdout.strip()) == ROOT / "data" / "heads"
 
 
 def test_writing_files_needs_no_torch():
