@@ -34,7 +34,7 @@ from fairgen_utils.load import load_world
 
 HERE = Path(__file__).parent
 TINY = ["--world", "tiny_world:make_world"]
-N = 140  # two batches and a bit
+N = 70  # a batch and a bit
 GENERATE = ["generate", *TINY, "--n", str(N)]
 KILLS = 20
 

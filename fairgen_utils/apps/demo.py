@@ -1,5 +1,6 @@
 """Demo: faces before and after, the same ones where the method allows it, and the numbers."""
 
+import textwrap
 import time
 
 import numpy as np
@@ -13,6 +14,7 @@ from fairgen_utils.apps.report import SHOWN, before_after, write_report
 from fairgen_utils.judge import audit_fairness, audit_quality, brightness, sharpness
 from fairgen_utils.measure import share_intervals, shares
 
+WIDTH = 88  # of a terminal's lines
 COLOURS = {"plain": show.PLAIN, "guided": show.FAIR, "localized": show.FAIR}
 
 
@@ -146,7 +148,8 @@ def sentences_of(order, samples, spent):
         + (": first above, then below, or once where it is the same." if paired else "."),
         "numbers": "FD is the distance of the measured shares from the target; corrected is the "
         "same after accounting for the classifier's known errors; a generator exactly at the "
-        "target would stay below the noise floor in 95 of 100 such measurements. The Frechet "
+        "target would stay below the noise floor in 95 of 100 such measurements. Chance adds to a "
+        "measured distance, so it may lie above its own interval. The Frechet "
         "distance is to a balanced reference, lower is better.",
         "looks": f"From plain to {order.method}: how many faces the classifier reads as the group, "
         "how bright the middle of those faces is, from 0 to 255, and how sharp the pictures are "
@@ -178,7 +181,9 @@ def command(options):
     table, looks = table_of(order, samples), looks_of(order, samples)
     sentences = sentences_of(order, samples, spent)
     print(table.to_string(index=False), looks.to_string(index=False), sep="\n\n")
-    print(f"\n{sentences['which']}\n")
+    for said in ("which", "numbers", "looks"):
+        print("\n" + textwrap.fill(sentences[said], WIDTH))
+    print()
     path = out / f"demo_{order.world.name}.json"
     rows = {"measured": table.to_dict("records"), "looks": looks.to_dict("records")}
     write_json(path, provenance(order.world, order.settings) | rows)

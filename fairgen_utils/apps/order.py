@@ -23,7 +23,7 @@ from fairgen_utils.models.world import World, parse_target
 
 METHODS = ("guided", "plain", "localized")
 PILOT_SEED = 1_000_000  # added to the seed: judged faces are never the pilot's
-TIMED = 8  # faces made to say how long the others will take
+TIMED = 16  # faces made to say how long the others will take
 WHY = {
     "pool": "plain faces first: no latents came with this world, and groups are localized in some",
     "pilot": "pilot faces first: the weights of the mixture are fitted to them",
