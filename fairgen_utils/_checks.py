@@ -126,14 +126,14 @@ def check_confusion(confusion, n_groups):
     return confusion
 
 
-def check_images(images, size=None):
+def check_images(images, size=None, name="images"):
     """Pictures as an array (n, height, width, 3) of uint8; ValueError if they are none."""
     images = np.asarray(images)
     fits = images.ndim == 4 and images.shape[-1] == 3 and images.dtype == np.uint8 and len(images)
     if not fits or (size is not None and images.shape[1:3] != (size, size)):
         wanted = "(n, height, width, 3)" if size is None else f"(n, {size}, {size}, 3)"
         raise ValueError(
-            f"images: found {images.dtype} of shape {images.shape}; give uint8, shape {wanted}"
+            f"{name}: found {images.dtype} of shape {images.shape}; give uint8, shape {wanted}"
         )
     return images
 

@@ -53,11 +53,11 @@ NOT_FOR_READERS = [
 WHO_KNOWS = {
     "torch": {
         *("apps.order", "apps.shards", "load", "localize", "models.classifier"),
-        *("models.diffusion", "models.embedding", "models.guidance", "models.own_world"),
+        *("models.callables", "models.diffusion", "models.embedding", "models.guidance"),
         *("models.pipeline", "rivals.bottleneck", "rivals.classifier_guidance", "rivals.starts"),
     },
     "diffusers": {
-        *("load", "models.classifier", "models.own_world", "models.pipeline", "rivals.starts"),
+        *("load", "models.classifier", "models.pipeline", "rivals.starts"),
     },
     "accelerate": {"apps.shards"},
     "sklearn": {

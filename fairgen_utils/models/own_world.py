@@ -7,12 +7,18 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import torch
-from diffusers import DiffusionPipeline
 
-from fairgen_utils._checks import check_count, check_images, check_labels, check_numbers
+from fairgen_utils._checks import check_count, check_images
 from fairgen_utils.generate import Sampler
 from fairgen_utils.judge import balanced_moments, moments
+from fairgen_utils.models.callables import (
+    ask_classifier,
+    ask_features,
+    check_attributes,
+    check_label_dict,
+    check_labelled,
+    try_out,
+)
 from fairgen_utils.models.diffusion import decode
 from fairgen_utils.models.one_step import OneStep
 from fairgen_utils.models.pipeline import (
@@ -20,8 +26,10 @@ from fairgen_utils.models.pipeline import (
     check_device,
     check_pipeline,
     latent_shape,
-    quiet_diffusers,
+    load_pipeline,
+    placed,
     start_timestep,
+    try_network,
 )
 from fairgen_utils.models.world import Predictions, World
 
@@ -69,21 +77,12 @@ class OwnWorld(World):
         features, probabilities = [], {name: [] for name in self.attributes}
         for start in range(0, len(images), batch_size):
             batch = images[start : start + batch_size]
-            found = self.classifier(batch)
-            for name, groups in self.attributes.items():
-                probabilities[name].append(_check_scores(found, name, len(batch), len(groups)))
-            features.append(
-                np.zeros((len(batch), 0)) if self.features is None else self.features(batch)
-            )
+            for name, found in ask_classifier(self.classifier, batch, self.attributes).items():
+                probabilities[name].append(found)
+            features.append(ask_features(self.features, batch))
         probabilities = {name: np.concatenate(parts) for name, parts in probabilities.items()}
         labels = {name: values.argmax(1) for name, values in probabilities.items()}
-        features = np.concatenate(features)
-        if features.ndim != 2 or len(features) != len(images):
-            raise ValueError(
-                f"features: found shape {features.shape} for {len(images)} faces; "
-                "return one row each"
-            )
-        return Predictions(labels, probabilities, features.astype(np.float32))
+        return Predictions(labels, probabilities, np.concatenate(features))
 
     def training_shares(self, attribute):
         """Unknown, unless the reader's labelled faces happen to be the training set's sample."""
@@ -149,8 +148,7 @@ class OwnWorld(World):
             raise ValueError(
                 f"latents: found shape {np.shape(latents)}; this generator's are (n, {shape})"
             )
-        _check_labelled((latents, labels), self.attributes)
-        self.pool = latents, labels
+        self.pool = latents, check_label_dict(labels, self.attributes, len(latents), "latents")
 
     def second_judge(self):
         """None is known: call `own_world` once more, with another classifier."""
@@ -176,8 +174,8 @@ def own_world(
     pool_size=2000,
     seed=0,
     name="own",
-    device="cpu",
-    dtype=torch.float32,
+    device=None,
+    dtype=None,
 ):
     """Put a generator and a classifier of your own where the course has its worlds.
 
@@ -212,8 +210,10 @@ def own_world(
     seed : int
         Of that pool.
     name : str
-    device, dtype
-        Of the generator.
+    device, dtype : optional
+        Where the generator computes, and in which precision. When omitted, as it is given; one
+        that is loaded here, on the CPU in single precision. Yours is never changed: what has to be
+        moved is copied.
 
     Returns
     -------
@@ -224,24 +224,24 @@ def own_world(
     OSError
         If `generator` is a path or hub id that cannot be loaded.
     ValueError
-        If the pipeline is of a kind that the mixtures do not fit, or another argument is amiss.
+        If the pipeline is of a kind that the mixtures do not fit, or another argument is amiss:
+        the network is called once, classifier and features on two faces, before minutes of work.
     """
-    if isinstance(generator, (str, Path)):
-        generator = _load(generator)
-    one_step = isinstance(generator, OneStep)
-    if not one_step:
-        check_pipeline(generator)
-        with quiet_diffusers():
-            generator = generator.to(check_device(device), dtype)
-    attributes = {key: tuple(groups) for key, groups in attributes.items()}
-    if not attributes or min(map(len, attributes.values())) < 2:
-        raise ValueError(f"attributes: found {attributes}; name two groups or more for each")
+    attributes = check_attributes(attributes)
     if not callable(classifier):
         raise ValueError(f"classifier: found {type(classifier).__name__}; give a callable")
+    if features is not None and not callable(features):
+        raise ValueError(f"features: found {type(features).__name__}; give a callable")
     check_count(pool_size, "pool_size", least=2)
+    check_count(seed, "seed", least=0)
+    if isinstance(generator, (str, Path)):
+        generator = load_pipeline(generator)
+    one_step = isinstance(generator, OneStep)
     if one_step and timestep is not None:
         raise ValueError(f"timestep: found {timestep}; {type(generator).__name__} has none")
     if not one_step:
+        check_pipeline(generator)
+        generator = placed(generator, device and check_device(device), dtype)
         if timestep is None:
             timestep = int((generator.scheduler.alphas_cumprod - SIGNAL).abs().argmin())
         start_timestep(generator, timestep, num_inference_steps)  # refuses what isn't a timestep
@@ -255,12 +255,15 @@ def own_world(
         timestep=timestep,
         num_inference_steps=1 if one_step else num_inference_steps,
         features=features,
-        labelled=None if labelled is None else _check_labelled(labelled, attributes),
+        labelled=None,
         pool_size=pool_size,
         seed=seed,
     )
     if target is not None:
         world.target = world.names(target)
+    if labelled is not None:
+        world.labelled = check_labelled(labelled, attributes, world.target)
+    _try_out(world)
     if labelled is None:
         warnings.warn(
             "labelled: no labelled faces, so the classifier's errors are unknown and no share is "
@@ -270,39 +273,24 @@ def own_world(
     return world
 
 
-def _load(path):
-    try:
-        with quiet_diffusers():
-            return DiffusionPipeline.from_pretrained(path, low_cpu_mem_usage=False)
-    except (OSError, ValueError) as error:
-        raise OSError(
-            f"generator: {path} is neither a folder with a diffusers pipeline nor, from here, a "
-            f"hub id that can be fetched ({str(error).splitlines()[0]})"
-        ) from error
-
-
-def _check_labelled(labelled, attributes):
-    images, labels = labelled
-    images = np.asarray(images)
-    missing = [name for name in attributes if name not in labels]
-    if missing:
-        raise ValueError(f"labelled: no labels for {missing}; found {list(labels)}")
-    for name, groups in attributes.items():
-        if len(check_labels(labels[name], len(groups), f"labelled {name}")) != len(images):
-            raise ValueError(f"labelled: {len(labels[name])} {name} labels, {len(images)} images")
-    return images, {name: np.asarray(labels[name]) for name in attributes}
-
-
-def _check_scores(found, name, n, n_groups):
-    if not isinstance(found, dict) or name not in found:
-        kind = list(found) if isinstance(found, dict) else type(found).__name__
-        raise ValueError(f"classifier: returned {kind}; return a dict with {name!r} in it")
-    scores = check_numbers(found[name], f"classifier: {name}", np.float32)
-    if scores.shape != (n, n_groups):
+def _try_out(world):
+    """Every part once, before thousands of faces are made."""
+    one_step = isinstance(world.pipeline, OneStep)
+    if not one_step:
+        try_network(world.pipeline, world.num_inference_steps)
+    kinds = [] if world.labelled is None else [world.labelled[0][:2]]
+    if not kinds or kinds[0].shape[1:3] != (world.image_size,) * 2 or len(kinds[0]) < 2:
+        noise = np.random.default_rng(0)
+        if one_step:
+            made = world.pipeline.decode(world.pipeline.draw(2, world.seed), progress=False)
+        else:
+            shape = (2, *latent_shape(world.pipeline))
+            latents = noise.standard_normal(shape, np.float32)
+            made = decode(world.pipeline, latents, progress=False)
+        kinds.append(check_images(made, name="generator: its faces"))
+    found = {try_out(faces, world.classifier, world.attributes, world.features) for faces in kinds}
+    if len(found) > 1:
         raise ValueError(
-            f"classifier: {name} has shape {scores.shape}; return ({n}, {n_groups}), "
-            "a probability for each group"
+            f"features: {sorted(found)} of them for faces of {[k.shape[1:3] for k in kinds]} "
+            "pixels; return as many for every size"
         )
-    if not np.isfinite(scores).all() or (scores < 0).any() or abs(scores.sum(1) - 1).max() > 1e-3:
-        raise ValueError(f"classifier: {name} are no probabilities: rows must sum to one")
-    return scores

@@ -1,13 +1,21 @@
 """What the course asks of a diffusers pipeline: its schedule, its latents, its device."""
 
+import copy
+import warnings
 from contextlib import contextmanager
 from numbers import Integral
 
 import numpy as np
 import torch
+from diffusers import DiffusionPipeline
 from diffusers.utils import logging
 
 from fairgen_utils._checks import check_count, check_numbers
+
+# settings of schedulers that noise otherwise: exploding variance, EDM, flow matching
+STRANGE = ("sigma_min", "sigma_max", "sigma_data", "snr", "s_churn", "base_shift", "shift")
+# what a trained network says of pure noise, as a multiple of it, by what it predicts
+SLOPES = {"epsilon": (0.7, 1.3), "v_prediction": (-0.5, 0.5), "sample": (-0.5, 0.5)}
 
 
 def check_pipeline(pipeline):
@@ -16,30 +24,148 @@ def check_pipeline(pipeline):
     Raises
     ------
     ValueError
-        If there is no unconditional U-Net, if it predicts a variance as well, or if the scheduler
-        does not noise latents as ``sqrt(a) x0 + sqrt(1 - a) noise``, which the mixtures rely on.
+        If there is no unconditional U-Net, if it predicts a variance as well, if it and the
+        autoencoder don't fit, or if the scheduler does not noise latents as
+        ``sqrt(a) x0 + sqrt(1 - a) noise``, which the mixtures rely on.
     """
     unet, scheduler = getattr(pipeline, "unet", None), getattr(pipeline, "scheduler", None)
-    if unet is None or scheduler is None:
+    if unet is None or scheduler is None or not hasattr(pipeline, "device"):
         raise ValueError(
             f"generator: {type(pipeline).__name__} has no unet or no scheduler; give an "
             "unconditional pipeline such as LDMPipeline, DDPMPipeline or DDIMPipeline"
         )
-    config = unet.config
+    _check_network(unet.config, autoencoder_of(pipeline))
+    _check_scheduler(scheduler)
+
+
+def _check_network(config, autoencoder):
     asks_for = {"a prompt": "cross_attention_dim", "a class": "num_class_embeds"}
+    asks_for |= {"a class embedding": "class_embed_type", "more": "addition_embed_type"}
     for what, key in asks_for.items():
         if config.get(key):
             raise ValueError(f"generator: its U-Net asks for {what}; give an unconditional one")
-    if config.out_channels != config.in_channels:
+    channels = config.in_channels
+    if config.out_channels != channels:
         raise ValueError(
-            f"generator: its U-Net predicts {config.out_channels} channels from "
-            f"{config.in_channels}; learned variances are not supported"
+            f"generator: its U-Net predicts {config.out_channels} channels from {channels}; "
+            "learned variances are not supported"
         )
+    if config.get("time_embedding_type") == "fourier":
+        raise ValueError(
+            "generator: its U-Net is told the noise as a scale and not as a timestep, as models of "
+            "exploding variance (VE) are; give one trained with timesteps"
+        )
+    if config.sample_size is None:
+        raise ValueError(
+            "generator: its U-Net does not say its size; tell it: "
+            "pipeline.unet.register_to_config(sample_size=...)"
+        )
+    if autoencoder is None and channels != 3:
+        raise ValueError(
+            f"generator: it makes pictures of {channels} channels; faces are in RGB, of 3"
+        )
+    if autoencoder is not None:
+        latent = autoencoder.config.get("latent_channels") or channels
+        if latent != channels:
+            raise ValueError(
+                f"generator: its U-Net makes latents of {channels} channels, and its autoencoder "
+                f"reads {latent}"
+            )
+        if autoencoder.config.get("shift_factor") or autoencoder.config.get("latents_mean"):
+            raise ValueError(
+                "generator: its autoencoder shifts latents (shift_factor, latents_mean), which is "
+                "not supported"
+            )
+
+
+def _check_scheduler(scheduler):
+    name, config = type(scheduler).__name__, scheduler.config
     if not hasattr(scheduler, "alphas_cumprod") or float(scheduler.init_noise_sigma) != 1:
         raise ValueError(
-            f"generator: {type(scheduler).__name__} keeps latents on a scale of its own; give the "
-            "pipeline another before passing it: pipeline.scheduler = "
-            "DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config)"
+            f"generator: {name} keeps latents on a scale of its own; give the pipeline another "
+            "before passing it: if the network was trained with timesteps and betas, pipeline."
+            "scheduler = DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config)"
+        )
+    # what from_config takes over from schedulers of another kind, and then ignores
+    strange = [key for key in STRANGE if config.get(key) is not None]
+    if strange or config.get("use_flow_sigmas"):
+        raise ValueError(
+            f"generator: its {name} was made from the settings of a scheduler of another kind "
+            f"({', '.join(strange) or 'use_flow_sigmas'}); a network trained with that one samples "
+            "noise here"
+        )
+    kind = config.get("prediction_type")
+    if kind not in SLOPES:
+        raise ValueError(
+            f"generator: its {name} says that the network predicts {kind!r}; supported are "
+            f"{', '.join(SLOPES)}"
+        )
+    if kind == "epsilon" and float(scheduler.alphas_cumprod.min()) < 1e-7:
+        raise ValueError(
+            f"generator: its {name} begins without any signal (rescale_betas_zero_snr), where a "
+            "network that predicts noise says nothing; set that to False"
+        )
+
+
+def placed(pipeline, device=None, dtype=None):
+    """The pipeline on a device, in a precision, ready to sample; the one given is left as it is.
+
+    Parameters
+    ----------
+    pipeline : diffusers.DiffusionPipeline
+    device, dtype : optional
+        As the pipeline's when omitted.
+    """
+    made = copy.copy(pipeline)
+    for name, part in vars(pipeline).items():
+        if not isinstance(part, torch.nn.Module):
+            continue
+        there = {(tensor.device, tensor.dtype) for tensor in part.parameters()}
+        wanted = {(device or at, dtype or kind) for at, kind in there}
+        if there != wanted or part.training:
+            # not by the pipeline's own setter, which writes to its settings
+            place = {"device": device, "dtype": dtype}
+            place = {key: value for key, value in place.items() if value is not None}
+            made.__dict__[name] = copy.deepcopy(part).to(**place).eval()
+    return made
+
+
+def try_network(pipeline, num_inference_steps):
+    """Call the network once, on pure noise, before it is called for hours.
+
+    Warns if what it says there is not what its scheduler takes it for.
+    """
+    first = timesteps_of(pipeline, num_inference_steps)[0]
+    noise = torch.as_tensor(
+        np.random.default_rng(0).standard_normal((1, *latent_shape(pipeline)), np.float32)
+    )
+    place = {"device": pipeline.device, "dtype": pipeline.unet.dtype}
+    try:
+        with torch.inference_mode():
+            said = pipeline.unet(noise.to(**place), torch.tensor(first, device=pipeline.device))
+            said = said.sample.float().cpu()
+    except Exception as error:
+        raise ValueError(
+            f"generator: its U-Net, called with noise of shape {tuple(noise.shape)} and a "
+            f"timestep, raised {type(error).__name__}: {error}"
+        ) from error
+    if said.shape != noise.shape:
+        raise ValueError(
+            f"generator: its U-Net made {tuple(said.shape)} of noise of {tuple(noise.shape)}"
+        )
+    if not said.isfinite().all():
+        raise ValueError(
+            f"generator: its U-Net gives NaN or infinite values in {pipeline.unet.dtype}; pass "
+            "dtype=torch.float32"
+        )
+    kind = pipeline.scheduler.config.prediction_type
+    slope, (low, high) = float((said * noise).sum() / (noise**2).sum()), SLOPES[kind]
+    if not low <= slope <= high:
+        warnings.warn(
+            f"generator: of pure noise its network says {slope:.2f} times that noise; one that "
+            f"predicts {kind!r}, as its scheduler has it, would say {low} to {high}. Is it the "
+            "scheduler that the network was trained with?",
+            stacklevel=4,
         )
 
 
@@ -133,3 +259,15 @@ def quiet_diffusers():
     finally:
         logging.set_verbosity(verbosity)
         logging.enable_progress_bar()
+
+
+def load_pipeline(path):
+    """A pipeline from a folder or the hub, on the CPU, in single precision."""
+    try:
+        with quiet_diffusers():
+            return DiffusionPipeline.from_pretrained(path, low_cpu_mem_usage=False)
+    except (OSError, ValueError) as error:
+        raise OSError(
+            f"generator: {path} is neither a folder with a diffusers pipeline nor, from here, a "
+            f"hub id that can be fetched ({str(error).splitlines()[0]})"
+        ) from error
