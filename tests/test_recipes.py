@@ -187,12 +187,6 @@ def test_the_reference_heads_are_balanced_over_all_cells():
     assert counts.max() - counts.min() <= 1
 
 
-def test_the_tables_of_the_pages_say_what_the_results_say():
-    command = [sys.executable, RECIPES / "write_tables.py", "--check"]
-    result = subprocess.run(command, capture_output=True, text=True)
-    assert result.returncode == 0, result.stdout + result.stderr
-
-
 def test_a_results_table_knows_its_rows_and_replaces_them(tmp_path):
     from tables import Table
 
@@ -227,16 +221,6 @@ def test_a_copied_face_is_found_and_a_stranger_is_further_away():
     copy, near, far = nearest(asked, small(training))
     assert copy < 1e-3 < near < far
     assert 0 <= asked.min() and asked.max() <= 1
-
-
-def test_the_memorization_table_gives_every_number_its_n_and_interval(tmp_path):
-    from write_tables import memorization_table
-
-    row = "tiny,pixels,generated,2000,0,900,0.01,0.02,0.03,0.012,0.008,0.018"
-    head = "world,space,faces,n,seed,training,q01,q10,q50,nearer,nearer_low,nearer_high"
-    (tmp_path / "memorization.csv").write_text(f"{head}\n{row}\n")
-    table = memorization_table(tmp_path, "tiny")
-    assert "2000" in table and "0.012 (0.008 to 0.018)" in table
 
 
 # The faces that methods are judged by

@@ -16,8 +16,7 @@ import numpy as np
 import torch
 from make_faces import ALL, FaceMaker, applicable
 from other_judges import probe_world, public_world
-from tables import Table
-from write_tables import METHODS
+from tables import METHODS, Table
 
 from fairgen_utils import show
 from fairgen_utils._files import whole_file
@@ -180,9 +179,12 @@ def real_rows(worlds):
     return rows
 
 
-def contact_sheet(maker, path):
-    """Ten faces of every method that has been made, the first ten of the first seed: a row each."""
+def contact_sheet(maker, measured, path):
+    """Ten faces of every method that is measured, the first ten of the first seed: a row each."""
     methods = [m for m in METHODS if (maker.folder / f"{m}_0.npz").exists()]
+    if absent := measured - set(methods):
+        print(f"{path}: not drawn, there are no faces of {', '.join(sorted(absent))}")
+        return
     size = (8, 0.95 * len(methods))
     fig, axes = plt.subplots(len(methods), 1, figsize=size, layout="constrained", squeeze=False)
     for ax, method in zip(axes[:, 0], methods, strict=True):
@@ -271,7 +273,8 @@ def main():
             cells = [by_quotas(method, found) for found in faces.values()]
             cells = None if cells[0] is None else np.concatenate(cells)
             judges.add(judge_rows(worlds, everybody, method, cells))
-        contact_sheet(maker, options.out / f"faces_{name}.png")
+        measured = set(fairness.rows.query("world == @name")["method"])
+        contact_sheet(maker, measured, options.out / f"faces_{name}.png")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from make_faces import FaceMaker
+from make_faces import FaceMaker, applicable
 from scipy.stats import norm
 from tables import Table
 
@@ -21,7 +21,8 @@ from fairgen_utils.judge import brightness
 from fairgen_utils.load import load_world
 from fairgen_utils.localize import localize_mixture
 
-METHODS = ("plain", "localized_pilot", "overshoot", "bottleneck", "guided", "guided_pilot")
+METHODS = ("plain", "localized_pilot", "overshoot", "bottleneck")
+METHODS += ("guided", "guided_pilot", "guided_goals")
 SWEEP_FACES, SEED = 1200, 40_000  # for each of --factors
 
 
@@ -46,6 +47,7 @@ def main():
     arguments.add_argument("--world", required=True)
     arguments.add_argument("--photographs", type=Path, required=True, help="data/heads or a zip")
     arguments.add_argument("--heldout", default="heldout", help="split to compare with")
+    arguments.add_argument("--methods", nargs="*", default=METHODS, choices=METHODS)
     arguments.add_argument("--faces", type=Path, default=Path("runs/faces"))
     arguments.add_argument("--n", type=int, default=2000, help="faces in each file of --faces")
     arguments.add_argument("--factors", type=float, nargs="*", default=[], help="to move means by")
@@ -56,7 +58,7 @@ def main():
     table = Table(options.out, ["world", "method", "group"], text=["seed"])  # real faces: none
     heldout = read_faces(options.photographs, options.heldout)
     table.add(rows_of(world, "real", np.asarray(heldout.images[:]), heldout.labels))
-    for method in METHODS:
+    for method in [m for m in options.methods if m in applicable(world)]:
         images = maker.faces(method, 0).images
         table.add(rows_of(world, method, images, world.classify(images).labels, seed=0))
     for factor in options.factors:

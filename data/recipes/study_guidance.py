@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from guidance_ideas import with_idea
 from tables import Table
 
 from fairgen_utils._files import write_json
@@ -40,17 +41,19 @@ from fairgen_utils.rivals import even
 BATCH = 64
 SEED = 110_000  # of every sample here: none is judged elsewhere
 STRENGTHS, FIRST_STEPS = (2.0, 2.5, 3.0, 4.0, 6.0, 8.0, 12.0), (1, 2, 3)
+# where one is as recommended, or among the pairs of STRENGTHS and FIRST_STEPS, that row has it
 SETTINGS = {
-    "strength": (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 12.0),
-    "first_guided_step": (0, 1, 2, 3, 5),
-    "covariance_type": ("tied", "full"),
-    "assignment": ("nearest", "random"),
-    "n_components": (1, 2, 4),
-    "labels": (50, 200, 1000, 5000),
+    "strength": (0.5, 1.0),
+    "first_guided_step": (0, 5),
+    "covariance_type": ("full",),
+    "assignment": ("random",),
+    "n_components": (2, 4),
+    "labels": (20, 50, 200, 1000),
     "wrong_labels": (0.1, 0.25, 0.5),
-    "steps": (8, 15, 20, 25, 30),
-    "skipped_steps": (1, 2, 3, 4),
+    "steps": (8, 20, 25, 30),
+    "skipped_steps": (1, 2, 4),
     "temper": (0.5, 0.25),
+    "idea": ("its own faces", "two rounds", "left alone", "own strengths"),
 }
 
 
@@ -95,6 +98,8 @@ def sampler_of(world, what, setting):
         left = max(world.first_guided_step - setting, 0)
         changed = {"start": guide, "timestep": timestep, "first_guided_step": left}
         return Sampler(world, name="guided", guide=guide, weights=target, **changed)
+    if what == "idea":
+        return with_idea(recommended_sampler(world), setting, SEED + 1)
     if what == "temper":
         sampler = recommended_sampler(world)
         sampler.posterior = Tempered(sampler.guide, len(target), world.pipeline.device)

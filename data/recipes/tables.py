@@ -1,9 +1,36 @@
-"""Result tables: CSV files that grow row by row, so that a killed measurement can go on."""
+"""Result tables: CSV files that grow row by row, so that a killed measurement can go on; and how
+pages show them.
+"""
 
 import numpy as np
 import pandas as pd
 
 from fairgen_utils._files import write_whole
+
+METHODS = {
+    "plain": "plain sampling",
+    "rejection": "rejection sampling with the classifier",
+    "uniform": "(a) components uniform, the published recipe",
+    "table": "(b) weights fitted to the table of training latents",
+    "pilot": "(c) weights fitted to a pilot of generated faces",
+    "localized": "(d) one Gaussian per attribute cell, uniform",
+    "localized_pilot": "(d) the same, weights fitted to a pilot",
+    "overshoot": "(e) the same, means moved outward first",
+    "goals": "(f) as (e), cells by age as well, even age a second goal",
+    "guided": "guidance by the mixture",
+    "guided_pilot": "the same, quotas trimmed by a pilot",
+    "guided_goals": "the same, to cells by age as well",
+    "kmeans": "K-means clusters for components, weights as in (c)",
+    "clean": "a mixture per cell in clean latent space, decoded as it is",
+    "inverted": "one Gaussian per cell over latents inverted to pure noise",
+    "on_the_fly": "a pool of four times as many, thinned half-way",
+    "bottleneck": "distribution guidance on the bottleneck",
+    "guidance": "classifier guidance on the predicted image",
+}
+# the methods whose groups and judges a card goes into
+OURS = ("plain", "localized_pilot", "overshoot", "goals", "guided", "guided_pilot", "guided_goals")
+
+JUDGES = ("first", "second", "probe", "public")
 
 
 class Table:
@@ -36,3 +63,15 @@ class Table:
         self.rows = new if self.rows.empty else pd.concat([self.rows, new], ignore_index=True)
         self.rows = self.rows.drop_duplicates(self.keys, keep="last").sort_values(self.keys)
         write_whole(self.path, self.rows.round(5).to_csv(index=False, lineterminator="\n"))
+
+
+def markdown(header, rows, text=1):
+    """A Markdown table; the first `text` columns are words, the others numbers."""
+    lines = [header, ["---"] * text + ["---:"] * (len(header) - text), *rows]
+    return "".join("| " + " | ".join(map(str, line)) + " |\n" for line in lines)
+
+
+def with_interval(row, name="fd_corrected", digits=3):
+    """A number and its interval, as pages show them."""
+    value, low, high = (f"{row[key]:.{digits}f}" for key in (name, f"{name}_low", f"{name}_high"))
+    return f"{value} ({low} to {high})"

@@ -1,0 +1,215 @@
+"""Tables and sentences of pages say what the results say, each number with its N and interval."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+RECIPES = ROOT / "data" / "recipes"
+
+
+@pytest.fixture(autouse=True)
+def recipes_on_path(monkeypatch):
+    monkeypatch.syspath_prepend(str(RECIPES))
+
+
+def lines_of(table):
+    """Cells of a Markdown table, line by line, the header first and its rule left out."""
+    lines = [line for line in table.splitlines() if line.startswith("|") and "---" not in line]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_the_tables_of_the_pages_say_what_the_results_say():
+    command = [sys.executable, RECIPES / "write_tables.py", "--check"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_the_memorization_table_gives_every_number_its_n_and_interval(tmp_path):
+    from write_tables import memorization_table
+
+    row = "tiny,pixels,generated,2000,0,900,0.01,0.02,0.03,0.012,0.008,0.018"
+    head = "world,space,faces,n,seed,training,q01,q10,q50,nearer,nearer_low,nearer_high"
+    (tmp_path / "memorization.csv").write_text(f"{head}\n{row}\n")
+    table = memorization_table(tmp_path, "tiny")
+    assert "2000" in table and "0.012 (0.008 to 0.018)" in table
+
+
+# Made-up results, every number another one, so that none is mistaken for its neighbour
+
+
+JOINT = {"heads": "gender,ancestry,age", "utkface": "gender,race"}
+FD = {"plain": 0.4, "uniform": 0.45, "overshoot": 0.05, "guided": 0.1, "guided_pilot": 0.03}
+
+
+def write(folder, name, rows):
+    pd.DataFrame(rows).to_csv(folder / name, index=False)
+
+
+@pytest.fixture
+def results(tmp_path):
+    """A folder of results that tables can be made from; the heads' FD is half the photographs'."""
+    folder = tmp_path / "results"
+    folder.mkdir()
+    for world, step in (("heads", 1), ("utkface", 3)):
+        (tmp_path / world).mkdir()
+        record = {"strength": 6.0, "first_guided_step": step}
+        (tmp_path / world / "world.json").write_text(json.dumps(record))
+    fairness, judges = [], []
+    for world, joint in JOINT.items():
+        for method, fd in FD.items():
+            fd = fd / 2 if world == "heads" else fd
+            which = {"world": world, "method": method, "attribute": joint}
+            sharp = 0.009 if method.startswith("guided") else 0.01
+            for seed in (0, 1):  # a mean of fd over seeds
+                off = 0.01 * (1 if seed else -1)
+                row = {"seed": seed, "fd_corrected": fd + off, "fd_floor95": 0.017}
+                fairness.append(which | row | {"sharpness": sharp})
+            judges.append(which | {"judge": "second", "fd_corrected": fd + 0.002, "accuracy": None})
+        real = {"world": world, "method": "real", "attribute": joint, "judge": "second"}
+        judges.append(real | {"accuracy": 0.93})
+    write(folder, "fairness.csv", fairness)
+    write(folder, "judges.csv", judges)
+    older = {"world": "utkface", "method": "plain", "attribute": "age", "group": "older"}
+    older |= {"training": 0.145, "share_corrected": 0.045, "amplification": -0.1}
+    older |= {"amplification_low": -0.12, "amplification_high": -0.08}
+    write(folder, "shares.csv", [older | {"seed": seed} for seed in range(4)])
+    bright = [
+        ("heads", "real", "african", 100.0, 12.0),
+        ("heads", "overshoot", "african", 79.0, 9.0),
+        ("utkface", "real", "Asian", 150.0, 30.0),
+        ("utkface", "guided", "Asian", 141.0, 20.0),  # .3 deviations of real faces
+        ("utkface", "real", "Black", 118.0, 20.0),
+        ("utkface", "guided", "Black", 120.0, 20.0),
+    ]
+    names = ("world", "method", "group", "brightness", "deviation")
+    write(folder, "brightness.csv", [dict(zip(names, row, strict=True)) for row in bright])
+    embedding = [
+        {
+            **{"world": "utkface", "method": method, "attribute": "gender,race", "seed": seed},
+            **{"fd_corrected": FD[method] + 0.05 + 0.01 * seed, "fd_floor95": 0.04},
+        }
+        for method in ("plain", "guided", "guided_pilot")
+        for seed in (0, 1)
+    ]
+    real = {"world": "utkface", "method": "real", "attribute": "gender,race", "accuracy": 0.89}
+    write(folder, "embedding.csv", [*embedding, real])
+    pairs = [
+        ("real", "strangers", 100, 0.8, 0.02, None),
+        ("guided", "same seed", 60, 0.22, 0.99, 0.97),
+        ("guided", "same seed", 40, 0.24, 0.97, 0.95),
+    ]
+    names = ("method", "pair", "n", "distance", "same", "nearest")
+    rows = [{"world": "utkface", **dict(zip(names, row, strict=True))} for row in pairs]
+    ends = [{"same_low": row["same"] - 0.01, "same_high": row["same"] + 0.01} for row in rows]
+    both = zip(rows, ends, strict=True)
+    write(folder, "embedding_pairs.csv", [row | more for row, more in both])
+    guidance = []
+    for world, step in (("heads", 1), ("utkface", 3)):
+        for what, setting, strength, change in (
+            ("choice", f"6 from step {step}", 6.0, 7.0),
+            ("choice", f"12 from step {step}", 12.0, 11.0),
+            ("labels", "1000", 6.0, 5.0),
+            ("labels", "50", 6.0, 4.0),
+            ("assignment", "random", 6.0, 9.0),
+        ):
+            row = {"world": world, "what": what, "setting": setting, "n": 384, "seed": 110000}
+            row |= {"strength": strength, "first_guided_step": step, "change": change}
+            row |= {"recognition": 0.87, "recognition_second": 0.49, "brightness_away": 0.2}
+            row |= {"sharpness": 1.06, "fd_corrected": 0.07, "fd_corrected_low": 0.05}
+            row |= {"fd_corrected_high": 0.13, "fd_floor95": 0.08, "fd_second": 0.06, "ffd": 4.0}
+            guidance.append(row)
+    write(folder, "guidance.csv", guidance)
+    return folder
+
+
+def test_findings_say_what_was_measured(results):
+    from findings import findings_table
+
+    found = findings_table(results, "all").splitlines()
+    assert len(found) == 5
+    # seeds are independent: +- 2 points each, +- 1 for four
+    assert "10.0 points fewer (9.0 to 11.0)" in found[0]
+    assert "14.5 %" in found[0] and "4.5 %" in found[0]
+    assert "heads rises from 0.200 to 0.225" in found[1]
+    assert "photographs rises from 0.400 to 0.450" in found[1]
+    assert "FD 0.025 to their own classifier (noise floor 0.017), 0.027 to a second" in found[2]
+    assert "brightness of 79, rendered ones 100 (standard deviation 12)" in found[2]
+    assert "0.400, 0.100, 0.030 to the first network" in found[3]
+    assert "0.402, 0.102, 0.032 to the second network" in found[3]
+    assert "0.455, 0.155, 0.085 to the discriminants of a face embedding" in found[3]
+    assert "Sharpness is 0.90" in found[3] and "by 7 of 255 levels" in found[3]
+    assert "more than 0.3 standard deviations" in found[3]
+    assert "FD from 0.200 to 0.050, then 0.015 with a pilot; 49 %" in found[4]
+    assert "rendered heads 93 %" in found[4]
+
+
+def test_findings_leave_out_what_nobody_has_measured(results):
+    from findings import findings_table
+
+    fairness = pd.read_csv(results / "fairness.csv").query("method != 'guided_pilot'")
+    fairness.to_csv(results / "fairness.csv", index=False)
+    found = findings_table(results, "all").splitlines()
+    assert len(found) == 3 and not any("Guided" in line for line in found)
+
+
+def test_the_guidance_table_marks_the_chosen_pair_and_sorts_numbers_as_numbers(results):
+    from tables_of_studies import guidance_table
+
+    table = guidance_table(results, "utkface")
+    header, *rows = lines_of(table)
+    assert [row[1] for row in rows] == [
+        *("**6 from step 3: chosen**", "12 from step 3", "random", "50", "1000")
+    ]
+    assert rows[0][header.index("change")] == "7.0"
+    assert rows[0][header.index("corrected joint FD")] == "0.070 (0.050 to 0.130)"
+    assert "N = 384" in table and "noise floor 0.080" in table
+
+
+def test_the_embedding_table_takes_seeds_together_and_says_what_is_left_of_a_person(results):
+    from tables_of_methods import embedding_table
+
+    table = embedding_table(results, "utkface")
+    rows = {row[0]: row for row in lines_of(table) if len(row) == 2}
+    assert rows["guidance by the mixture"][1] == "0.155 (0.150 to 0.160)"
+    assert rows["*noise floor*"][1] == "0.040"
+    assert rows["*right about held-out faces*"][1] == "0.890"
+    pairs = {tuple(row[:2]): row[2:] for row in lines_of(table) if len(row) == 6}
+    same = pairs["guidance by the mixture", "same seed"]
+    assert same == ["100", "0.230", "0.980 (0.970 to 0.990)", "0.960"]
+    assert pairs["held-out faces", "strangers"][-1] == ""
+
+
+def test_differences_have_a_sign_an_interval_and_n(tmp_path):
+    from tables_of_methods import differences_table
+
+    row = {"world": "tiny", "judge": "first", "n": 6000, "low": -0.2, "high": -0.1}
+    row |= {"attribute": "gender,race", "difference": -0.15}
+    later = row | {"method": "guided_pilot", "other": "guided", "difference": 0.01, "high": 0.03}
+    rows = [later, row | {"method": "guided", "other": "plain"}]
+    write(tmp_path, "differences.csv", rows)
+    table = differences_table(tmp_path, "tiny")
+    found = lines_of(table)[1:]
+    assert [line[3] for line in found] == ["-0.150 (-0.200 to -0.100)", "+0.010 (-0.200 to +0.030)"]
+    assert found[0][:3] == ["guidance by the mixture", "plain sampling", "first"]
+    assert "N = 6000" in table
+
+
+def test_the_coverage_table_names_the_worst_setting(tmp_path):
+    from tables_of_studies import coverage_table
+
+    rows = [
+        {"n_groups": k, "n": 200, "fd": 0.1, "corrected": 0, "replicates": 400} for k in (2, 3, 8)
+    ]
+    for row, held in zip(rows, (0.96, 0.93, 0.96), strict=True):
+        row |= {"coverage": held, "width": 0.1}
+    write(tmp_path, "coverage.csv", rows)
+    table = coverage_table(tmp_path, "all")
+    (row,) = lines_of(table)[1:]
+    assert row[1:] == ["0.10", "3", "0.950", "0.930 (3 groups, N = 200)", "0.33", "0.100"]
+    # sqrt(.95 * .05 / 400)
+    assert "400 replicates" in table and "0.011" in table
