@@ -100,8 +100,7 @@ class Sampler:
             self.posterior = CellPosterior(guide, n_cells, world.pipeline.device)
             self.weights = np.full(n_cells, 1 / n_cells)
             weights = self.weights if weights is None else weights
-        if weights is not None:
-            self.weights = self._checked(weights)
+        self.weights = self.weights if weights is None else self._checked(weights)
 
     def _checked(self, weights):
         if self.weights is None:
@@ -115,8 +114,8 @@ class Sampler:
         absent = sorted(set(cells.tolist()) - set(self.guide.cells_.tolist()))
         if absent:
             raise ValueError(
-                f"{name}: no face of cells {absent} in the latents the mixture was fitted on, so "
-                "nothing leads there; leave them out or add such faces"
+                f"{name}: the mixture was fitted on no face of cells {absent}, so nothing leads "
+                "there; leave them out or add such faces"
             )
 
     def with_weights(self, weights, preparation=None):
@@ -134,8 +133,8 @@ class Sampler:
     @property
     def settings(self):
         """Everything beside world and seed that the faces depend on, as JSON can hold it."""
-        found = {"method": self.name, "num_inference_steps": self.steps}
-        found |= {"batch_size": self.batch_size, "timestep": self.timestep}
+        found = {"method": self.name, "num_inference_steps": self.steps, "timestep": self.timestep}
+        found["batch_size"] = self.batch_size
         if self.weights is not None:
             found["weights"] = np.round(self.weights, 9).tolist()
         if self.guide is not None:
@@ -165,42 +164,25 @@ class Sampler:
         """
         check_count(n, "n")
         images, said, components, seconds, done = [], [], [], 0.0, 0
-        look = {"desc": self.name, "unit": "face", "disable": not progress, "delay": 1}
-        with tqdm(total=n, **look) as bar:
+        started = time.perf_counter()
+        for latents, groups in self._batches(n, seed, first_batch, progress):
+            images.append(decode(self.world.pipeline, latents, progress=False))
+            components.append(groups)
+            seconds += time.perf_counter() - started
+            if classify:
+                said.append(self.world.classify(images[-1]))
+            done += len(latents)
+            if on_batch is not None:
+                on_batch(done, n)
             started = time.perf_counter()
-            for latents, groups in self._batches(n, seed, first_batch):
-                images.append(decode(self.world.pipeline, latents, progress=False))
-                components.append(groups)
-                seconds += time.perf_counter() - started
-                if classify:
-                    said.append(self.world.classify(images[-1]))
-                bar.update(len(latents))
-                done += len(latents)
-                if on_batch is not None:
-                    on_batch(done, n)
-                started = time.perf_counter()
-        known = components[0] is not None
-        return Sample(
-            np.concatenate(images),
-            Predictions.joined(said) if classify else None,
-            np.concatenate(components) if known else None,
-            seconds,
-        )
+        said = Predictions.joined(said) if classify else None
+        return Sample(np.concatenate(images), said, _joined(components), seconds)
 
     def latents(self, n, seed, progress=True, first_batch=0):
-        """Clean latents of a seed's faces, (n, channels, height, width), and their components.
-
-        Batches before the `first_batch`-th are left out, as in `draw`.
-        """
+        """Clean latents, (n, channels, height, width), of the faces of `draw`; their components."""
         check_count(n, "n")
-        parts = []
-        look = {"desc": self.name, "unit": "face", "disable": not progress, "delay": 1}
-        with tqdm(total=n, **look) as bar:
-            for latents, groups in self._batches(n, seed, first_batch):
-                parts.append((latents, groups))
-                bar.update(len(latents))
-        latents, groups = zip(*parts, strict=True)
-        return np.concatenate(latents), None if groups[0] is None else np.concatenate(groups)
+        latents, groups = zip(*self._batches(n, seed, first_batch, progress), strict=True)
+        return np.concatenate(latents), _joined(groups)
 
     def same_face(self, seed, index=0, cells=None):
         """One face of a seed, guided to every cell: the same noise, the other groups.
@@ -222,34 +204,33 @@ class Sampler:
         """
         if self.guide is None:
             raise ValueError("guide: this sampler has none; give guide= to move faces to cells")
-        check_count(seed, "seed", least=0)
         cells = np.unique(self.guide.cells_) if cells is None else np.asarray(cells)
         self._check_known(check_labels(cells, len(self.weights), "cells"), "cells")
         batch, place = divmod(check_count(index, "index", least=0), self.batch_size)
+        check_count(seed, "seed", least=0)
         noise = self._begin(place + 1, (seed, batch))[0][[place] * len(cells)]
-        started = time.perf_counter()
-        parts = range(0, len(cells), self.batch_size)
-        latents = np.concatenate(
-            [
-                self._denoise(noise[part], (seed, batch), self._steering(cells=cells[part]))
-                for part in (slice(start, start + self.batch_size) for start in parts)
-            ]
-        )
-        images = decode(self.world.pipeline, latents, progress=False)
-        seconds = time.perf_counter() - started
-        return Sample(images, self.world.classify(images), cells, seconds)
+        started, latents = time.perf_counter(), []
+        for first in range(0, len(cells), self.batch_size):
+            part = slice(first, first + self.batch_size)
+            steering = self._steering(cells=cells[part])
+            latents.append(self._denoise(noise[part], (seed, batch), steering))
+        images = decode(self.world.pipeline, np.concatenate(latents), progress=False)
+        took = time.perf_counter() - started
+        return Sample(images, self.world.classify(images), cells, took)
 
-    def _batches(self, n, seed, first_batch=0):
+    def _batches(self, n, seed, first_batch, progress):
         check_count(seed, "seed", least=0)
         check_count(first_batch, "first_batch", least=0)
-        n += first_batch * self.batch_size
-        starts = range(0, n, self.batch_size)
-        sizes = [min(self.batch_size, n - start) for start in starts]
-        steered = self.is_steered
-        quotas = batch_quotas(self.weights, sizes, seed) if steered else [None] * len(sizes)
-        for batch, (size, quota) in enumerate(zip(sizes, quotas, strict=True)):
-            if batch >= first_batch:
-                yield self._batch(size, (seed, batch), quota)
+        full, rest = divmod(n, self.batch_size)
+        sizes = [self.batch_size] * (first_batch + full) + [rest] * (rest > 0)
+        unled = [None] * len(sizes)
+        quotas = batch_quotas(self.weights, sizes, seed) if self.is_steered else unled
+        look = {"desc": self.name, "unit": "face", "disable": not progress, "delay": 1}
+        with tqdm(total=n, **look) as bar:
+            for batch, (size, quota) in enumerate(zip(sizes, quotas, strict=True)):
+                if batch >= first_batch:
+                    yield self._batch(size, (seed, batch), quota)
+                    bar.update(size)
 
     def _batch(self, n, key, quota):
         """Clean latents of one batch, and their components or cells: what rivals do in their way.
@@ -274,15 +255,12 @@ class Sampler:
     def _begin(self, n, key):
         """Where `n` faces of a batch begin: noisy latents, and their components in the start."""
         if self.start is None:
-            return self._noise(n, key), None
+            shape = (n, *latent_shape(self.world.pipeline))
+            return np.random.default_rng(key).standard_normal(shape, dtype=np.float32), None
         weights = self.weights if self.guide is None else None  # of cells, with a guide
         # of a whole batch, so that the first fifty stay the same however many follow
         noisy, components = self.noised.sample(max(n, self.batch_size), key, weights)
         return noisy[:n], components[:n]
-
-    def _noise(self, n, key):
-        shape = (n, *latent_shape(self.world.pipeline))
-        return np.random.default_rng(key).standard_normal(shape, dtype=np.float32)
 
     def _steering(self, cells=None, quota=None):
         return Steering(self.posterior, self.strength, self.first_guided_step, cells, quota)
@@ -290,9 +268,13 @@ class Sampler:
     def _denoise(self, noisy, key, adjust=None, timestep=None, until=None):
         seed = int(np.random.SeedSequence(key).generate_state(1)[0])  # of a stochastic scheduler
         timestep = self.timestep if timestep is None else timestep
-        settings = {"batch_size": self.batch_size, "progress": False}
-        settings |= {"adjust": adjust, "until": until}
+        settings = {"batch_size": self.batch_size, "adjust": adjust, "until": until}
+        settings["progress"] = False
         return denoise(self.world.pipeline, noisy, timestep, self.steps, seed, **settings)
+
+
+def _joined(groups):
+    return None if groups[0] is None else np.concatenate(groups)
 
 
 def recommended_sampler(world, attribute=None, target=None):

@@ -119,7 +119,9 @@ class CellPosterior:
 
     def _components(self, noisy, a):
         """Log-joint of every component, (n, k), and the scores on its own axes, (n, k, d)."""
-        flat = self._coarse(noisy).flatten(1).to(self.means.dtype)
+        # block means scaled to an orthonormal basis: what a mixture of large latents knows
+        coarse = noisy if self.block == 1 else F.avg_pool2d(noisy, self.block) * self.block
+        flat = coarse.flatten(1).to(self.means.dtype)
         if len(self.axes) == 1:
             on_axes = (flat @ self.axes[0])[:, None]
         else:
@@ -129,10 +131,6 @@ class CellPosterior:
         scores = -away / variances
         joint = self.log_weights + 0.5 * (away * scores).sum(-1) - 0.5 * variances.log().sum(-1)
         return joint, scores
-
-    def _coarse(self, latents):
-        """Block means scaled to an orthonormal basis: what the mixture of large latents knows."""
-        return latents if self.block == 1 else F.avg_pool2d(latents, self.block) * self.block
 
     def _spread(self, step, noisy):
         if self.block == 1:
@@ -190,10 +188,8 @@ def fit_weights(sampler, attribute, target, per_component, seed, progress=True):
     for goal in goals:
         labels = world.joint(pilot.predictions.labels, goal)
         tables.append(component_table(pilot.components, labels, k, len(world.groups(goal))))
-    confusions = [world.confusion(goal) for goal in goals]
-    if several:
-        return solve_weights(tables, list(targets), confusions), tables, pilot
-    return solve_weights(tables[0], target, confusions[0]), tables[0], pilot
+    weights = solve_weights(tables, list(targets), [world.confusion(goal) for goal in goals])
+    return weights, tables if several else tables[0], pilot
 
 
 def component_table(components, labels, n_components, n_groups):
@@ -223,9 +219,7 @@ def component_table(components, labels, n_components, n_groups):
     if components.ndim == 1:
         components = np.eye(n_components)[check_labels(components, n_components, "components")]
     if components.shape != (len(labels), n_components):
-        raise ValueError(
-            f"components: found shape {components.shape} for {n_components} components"
-        )
+        raise ValueError(f"components: shape {components.shape} for {n_components} components")
     return components.T @ np.eye(n_groups)[labels]
 
 
@@ -264,11 +258,8 @@ def solve_weights(table, target, confusion=None):
     """
     listed = isinstance(table, (list, tuple)) and len(table) > 0
     several = np.ndim(table[0]) == 2 if listed else getattr(table, "ndim", 0) == 3
-    tables, targets, confusions = (
-        (list(table), list(target), [None] * len(table) if confusion is None else list(confusion))
-        if several
-        else ([table], [target], [confusion])
-    )
+    tables, targets = (list(table), list(target)) if several else ([table], [target])
+    confusions = list(confusion) if several and confusion is not None else [confusion] * len(tables)
     if not len(tables) == len(targets) == len(confusions):
         raise ValueError(
             f"table: found {len(tables)} tables, {len(targets)} targets and {len(confusions)} "
@@ -279,8 +270,7 @@ def solve_weights(table, target, confusion=None):
     if any(not np.array_equal(part[0], used) for part in parts):
         raise ValueError("table: several tables must count the same faces")
     variances = sum(part[3] for part in parts)
-    # the heavy last row holds the weights to a sum of one, to about 1e-6
-    heavy = 1e3
+    heavy = 1e3  # the heavy last row holds the weights to a sum of one, to about 1e-6
     rows = [part[1].T for part in parts]
     system = np.vstack([*rows, np.diag(np.sqrt(variances)), heavy * np.ones(len(variances))])
     wanted = np.concatenate([*(part[2] for part in parts), np.zeros(len(variances)), [heavy]])
@@ -293,9 +283,8 @@ def _goal(table, target, confusion):
     """Of one table: which components have faces, their rows, wanted shares, variances."""
     table = check_numbers(table, "table")
     if table.ndim != 2 or not np.isfinite(table).all() or (table < 0).any() or table.sum() == 0:
-        raise ValueError(
-            "table: give finite, non-negative counts, shape (n_components, n_groups), not all zero"
-        )
+        shape = "shape (n_components, n_groups)"
+        raise ValueError(f"table: give finite, non-negative counts, {shape}, not all zero")
     n_groups = table.shape[1]
     target = check_target(target, n_groups)
     if confusion is not None:

@@ -147,50 +147,6 @@ def before_after(plain_images, fair_images, panels, titles=("Plain sampling", "L
     return fig
 
 
-def share_panels(panels, title="", discrepancies=None):
-    """Share bars of several attributes, one above the other, and how far all are from the target.
-
-    Parameters
-    ----------
-    panels : list of tuple
-        One per attribute: (name, groups, series, target), as `share_bars` takes them.
-    discrepancies : dict of str to tuple, optional
-        Name -> (colour, row of `audit.audit_fairness`): drawn as dots with intervals beside the
-        noise floor, in a panel at the bottom.
-
-    Returns
-    -------
-    matplotlib Figure
-    """
-    heights = [1 + len(groups) for _, groups, _, _ in panels]
-    heights += [1 + len(discrepancies)] if discrepancies else []
-    figure = Figure(figsize=(7, 0.45 * sum(heights) + 1), layout="constrained")
-    axes = figure.subplots(len(heights), 1, height_ratios=heights, squeeze=False)
-    longest = max(np.max(series[name][1]) for _, _, series, _ in panels for name in series)
-    for ax, (name, groups, series, target) in zip(axes[:, 0], panels, strict=False):
-        share_bars(ax, groups, series, target, name)
-        ax.set_xlim(0, min(1.0, longest + 0.15))
-        ax.set_xlabel("share of pictures" if ax is axes[len(panels) - 1, 0] else "")
-    if discrepancies:
-        _discrepancies(axes[-1, 0], discrepancies)
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=3)
-    figure.suptitle(title, x=0.02, ha="left")
-    return figure
-
-
-def _discrepancies(ax, rows):
-    """Corrected FD as a dot with its interval, over a grey band up to the noise floor."""
-    for place, (colour, row) in enumerate(rows.values()):
-        ax.barh(place, row["fd_floor95"], 0.9, color=TRAINING, alpha=0.4)
-        ends = [row["fd_corrected_low"], row["fd_corrected_high"]]
-        ax.plot(ends, [place, place], color=colour, lw=2)
-        ax.plot(row["fd_corrected"], place, "o", color=colour)
-    ax.set_yticks(range(len(rows)), rows)
-    ax.set_ylim(len(rows) - 0.5, -0.5)
-    ax.set_xlabel("distance from the target (FD, corrected); grey: noise floor")
-    sns.despine(ax=ax)
-
-
 def picture(fig, alt, width=900):
     """A figure as a picture with alternative text, closed so that it is shown once.
 

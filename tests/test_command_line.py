@@ -316,7 +316,7 @@ def test_a_figure_that_fails_costs_nothing(unbroken, tmp_path, monkeypatch, caps
     def fails(*arguments):
         raise RuntimeError("no such font")
 
-    monkeypatch.setattr(folders_of_pictures.show, "share_panels", fails)
+    monkeypatch.setattr(folders_of_pictures.show, "share_bars", fails)
     assert main(["measure", str(unbroken / "images"), *TINY, "--out", str(tmp_path)]) == 0
     assert [path.name for path in tmp_path.iterdir()] == ["shares.csv"]
     assert "was not drawn (RuntimeError: no such font)" in capsys.readouterr().err

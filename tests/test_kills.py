@@ -44,7 +44,7 @@ def train_diffusion(folder, faces, world):
     """As above; every 20 steps the weights are judged, and the best are kept."""
     import train_diffusion as recipe
 
-    recipe.build = lambda: UNet2DModel.from_config(world.pipeline.unet.config)
+    recipe.build = lambda layers: UNet2DModel.from_config(world.pipeline.unet.config)
     often = {"checkpoint_seconds": 0.1, "log_every": 2}
     recipe.train = functools.partial(recipe.train, **often)
     sys.argv = ["train_diffusion.py", "--faces", str(faces), "--run", str(folder)]

@@ -34,11 +34,16 @@ class Killed(Exception):
     """Stands for the end of the process."""
 
 
+def options_of(folder, steps):
+    options = {"run": folder, "steps": steps, "learning_rate": 0.1, "device": "cpu"}
+    return argparse.Namespace(**options, batch_size=8, half_life=90_000, compile=False)
+
+
 def run_training(folder, kill_at=None):
     """Train a line for 12 steps, saving after each; perhaps be killed in the middle."""
     from training import batch_indices, train
 
-    options = argparse.Namespace(run=folder, steps=12, learning_rate=0.1, device="cpu")
+    options = options_of(folder, steps=12)
     x = torch.linspace(-1, 1, 50)[:, None]
     torch.manual_seed(0)
     model = torch.nn.Linear(1, 1)
@@ -64,7 +69,7 @@ def keep_lowest(folder, numbers, steps):
     """Train for some steps, judged at every tenth by the next of `numbers`."""
     from training import train
 
-    options = argparse.Namespace(run=folder, steps=steps, learning_rate=0.1, device="cpu")
+    options = options_of(folder, steps)
     torch.manual_seed(0)
     model = torch.nn.Linear(1, 1)
     judged = []

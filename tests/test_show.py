@@ -82,7 +82,7 @@ def test_figures_for_threads_are_none_of_pyplots():
     panels = [("gender", ["female", "male"], {"plain": (show.PLAIN, [0.3, 0.7], None)}, [0.5, 0.5])]
     faces = np.zeros((40, 4, 4, 3), np.uint8)
     before = plt.get_fignums()
-    figures = [show.share_panels(panels), show.before_after(faces, faces, panels)]
+    figures = [show.face_rows({"plain": faces}), show.before_after(faces, faces, panels)]
     knobs([])
     assert plt.get_fignums() == before  # the inline backend would draw and close them
     assert not [figure for figure in figures if figure.canvas.manager]

@@ -21,6 +21,10 @@ def parser(description, steps, batch_size, learning_rate):
     arguments.add_argument("--steps", type=int, default=steps, help="optimizer steps in all")
     arguments.add_argument("--batch-size", type=int, default=batch_size)
     arguments.add_argument("--learning-rate", type=float, default=learning_rate)
+    arguments.add_argument(
+        "--half-life", type=float, default=90_000, help="of the weights' moving average, in samples"
+    )
+    arguments.add_argument("--compile", action="store_true", help="pays in a run of an hour")
     arguments.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments.add_argument("--threads", type=int, default=0, help="CPU threads; 0: as set")
     arguments.add_argument("--seed", type=int, default=0)
@@ -64,7 +68,8 @@ def train(
     loss_of_step : callable
         ``loss_of_step(step)`` returns the scalar loss of that step.
     options : argparse.Namespace
-        What `parser` read.
+        What `parser` read. The learning rate falls over all its `steps`, however often the run is
+        broken off.
     evaluate : callable, optional
         ``evaluate(average_model)`` returns a dict of numbers for the log.
     keep_lowest : str, optional
@@ -79,9 +84,10 @@ def train(
     checkpoint_path, log_path = options.run / "checkpoint.pt", options.run / "log.jsonl"
     best_path = options.run / "best.pt"
     optimizer = torch.optim.AdamW(
-        model.parameters(), options.learning_rate, betas=(0.9, 0.99), weight_decay=0.01
+        model.parameters(), options.learning_rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True
     )
-    average = torch.optim.swa_utils.AveragedModel(model, use_buffers=True, multi_avg_fn=_ema)
+    memory = moving_average(options.batch_size / options.half_life)
+    average = torch.optim.swa_utils.AveragedModel(model, use_buffers=True, multi_avg_fn=memory)
     first = 0
     if checkpoint_path.exists():
         state = torch.load(checkpoint_path, map_location=options.device, weights_only=True)
@@ -92,6 +98,9 @@ def train(
         first = state["step"]
         print(f"resuming at step {first}")
     forget_rows(log_path, first)
+    before = latest_in(log_path, "seconds", 0.0)
+    if options.compile:
+        model.compile()
 
     def save(step):
         state = {"step": step, "model": model.state_dict(), "average": average.state_dict()}
@@ -113,8 +122,9 @@ def train(
         losses.append(loss.detach())
         last = step + 1 == options.steps
         if (step + 1) % log_every == 0 or last:
-            row = {"step": step + 1, "loss": torch.stack(losses).mean().item()}
-            row["seconds"] = round(time.time() - started, 1)
+            row = {"step": step + 1, "samples": (step + 1) * options.batch_size}
+            row["loss"] = torch.stack(losses).mean().item()
+            row["seconds"] = round(before + time.time() - started, 1)
             losses = []
             if evaluate and ((step + 1) % (10 * log_every) == 0 or last):
                 row |= evaluate(average.module.eval())
@@ -148,15 +158,30 @@ def forget_rows(log_path, step):
 
 def lowest_in(log_path, name):
     """The lowest value so far of one of the numbers in a training log."""
+    return min((row.get(name, math.inf) for row in rows_of(log_path)), default=math.inf)
+
+
+def latest_in(log_path, name, otherwise):
+    """The latest value of one of the numbers in a training log."""
+    return next((row[name] for row in rows_of(log_path)[::-1] if name in row), otherwise)
+
+
+def rows_of(log_path):
+    """A training log's rows, none where there is no log."""
     lines = log_path.read_text().splitlines() if log_path.exists() else []
-    return min((json.loads(line).get(name, math.inf) for line in lines), default=math.inf)
+    return [json.loads(line) for line in lines]
 
 
-def _ema(averages, currents, n_averaged):
-    # short memory at first, so that the untrained weights are soon forgotten
-    decay = min(0.999, (int(n_averaged) + 1) / (int(n_averaged) + 20))
-    for average, current in zip(averages, currents, strict=True):
-        if average.is_floating_point():
-            average.lerp_(current, 1 - decay)
-        else:
-            average.copy_(current)
+def moving_average(half_lives):
+    """How an average follows the weights that are `half_lives` of its memory further each step."""
+
+    def follow(averages, currents, n_averaged):
+        # short memory at first, so that the untrained weights are soon forgotten
+        decay = min(0.5**half_lives, (int(n_averaged) + 1) / (int(n_averaged) + 20))
+        for average, current in zip(averages, currents, strict=True):
+            if average.is_floating_point():
+                average.lerp_(current, 1 - decay)
+            else:
+                average.copy_(current)
+
+    return follow

@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from fairgen_utils import show
@@ -61,15 +62,20 @@ def measure_folder(world, path, joint=None):
 
 
 def figure_of(table, title):
-    """Share bars of a table of `measure_folder`, and what they show in words."""
-    panels, alt = [], []
-    for name, rows in table.groupby("attribute", sort=False):
-        groups = rows["group"].tolist()
+    """Share bars of a table of `measure_folder`, a panel an attribute, and its words."""
+    panels = dict(list(table.groupby("attribute", sort=False)))
+    heights = [1 + len(rows) for rows in panels.values()]
+    figure = Figure(figsize=(7, 0.45 * sum(heights) + 1), layout="constrained")
+    axes = figure.subplots(len(heights), 1, height_ratios=heights, sharex=True, squeeze=False)
+    for ax, (name, rows) in zip(axes[:, 0], panels.items(), strict=True):
         series = {"measured": (show.FAIR, rows["share"], rows[["low", "high"]].to_numpy())}
-        title_of = name.replace(",", " and ")
-        panels.append((title_of, groups, series, np.full(len(groups), 1 / len(groups))))
-        alt += [f"{row.group} {row.share:.2f}" for row in rows.itertuples()]
-    return show.share_panels(panels, title), "Shares: " + ", ".join(alt)
+        even = np.full(len(rows), 1 / len(rows))
+        show.share_bars(ax, rows["group"].tolist(), series, even, name.replace(",", " and "))
+        ax.set_xlabel("share of pictures" if ax is axes[-1, 0] else "")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
+    figure.suptitle(title, x=0.02, ha="left")
+    words = [f"{row.group} {row.share:.2f}" for row in table.itertuples()]
+    return figure, "Shares: " + ", ".join(words)
 
 
 def draw(path, figure_and_alt):

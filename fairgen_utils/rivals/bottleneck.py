@@ -39,7 +39,7 @@ class Bottleneck(Sampler):
 
     def _batch(self, n, key, quota):
         with steered(self.world.pipeline.unet, self.heads, self.target, self.strength):
-            return self._denoise(self._noise(n, key), key), None
+            return self._denoise(self._begin(n, key)[0], key), None
 
 
 def bottleneck_sampler(world, target, seed, progress=True, pilot_faces=400):

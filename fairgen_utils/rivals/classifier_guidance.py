@@ -43,7 +43,7 @@ class ClassifierGuidance(Sampler):
             groups = dict(zip(self.world.target, groups, strict=True))
             return clean + self.strength * classifier_direction(self.world, clean, groups)
 
-        return self._denoise(self._noise(n, key), key, toward), chosen[0]
+        return self._denoise(self._begin(n, key)[0], key, toward), chosen[0]
 
 
 def log_proba_cells(world, latents):

@@ -84,7 +84,7 @@ class OnTheFly(Sampler):
         self.nfe = pool * index + self.nfe - index
 
     def _batch(self, n, key, quota):
-        noise = self._noise(self.pool * n, key)
+        noise = self._begin(self.pool * n, key)[0]
         half_way = self._denoise(noise, key, until=self.middle)
         responsibilities = cell_responsibilities(self.noised, half_way, len(self.target))
         kept = choose_evenly(responsibilities, self.target, n, key)
