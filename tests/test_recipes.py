@@ -1,6 +1,7 @@
 """The recipes resume after a kill, refuse what they cannot use, and wrote what the pages say."""
 
 import argparse
+import json
 import subprocess
 import sys
 import types
@@ -98,6 +99,42 @@ def test_the_weights_that_were_judged_best_are_kept_even_over_a_restart(tmp_path
     assert again == kept and len(later) == 2
     best, _ = keep_lowest(tmp_path, [1.0], 60)
     assert best != kept
+
+
+def test_logs_of_several_goes_are_counted_on(tmp_path, recipes):
+    from training import joined_log
+
+    def log(run, *rows):
+        (tmp_path / run).mkdir()
+        (tmp_path / run / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    log("one", {"step": 0, "init": str(tmp_path / "shipped" / "generator" / "unet")}, {"step": 5})
+    started = {"step": 0, "init": str(tmp_path / "one" / "generator" / "unet")}
+    log("two", started, {"step": 10, "loss": 0.5, "seconds": 7.0})
+    rows = joined_log(tmp_path / "two", [{"step": 100, "loss": 0.7}])
+    assert rows == [
+        {"step": 100, "loss": 0.7},
+        {"step": 105},
+        {"step": 115, "loss": 0.5, "seconds": 7.0},
+    ]
+
+
+def test_timesteps_and_weights_are_those_of_the_papers(recipes):
+    from train_diffusion import draw_timesteps, loss_weights
+
+    drawn = {
+        how: draw_timesteps(how, 40_000, torch.Generator().manual_seed(0)).double() / 1000
+        for how in ("late", "uniform", "logit-normal")
+    }
+    assert all(0 <= times.min() and times.max() < 1 for times in drawn.values())
+    assert drawn["late"].mean().item() == pytest.approx(1 / 1.7, abs=0.005)
+    assert drawn["uniform"].mean().item() == pytest.approx(0.5, abs=0.005)
+    # P(1/4 < sigmoid(z) < 3/4) = P(|z| < log 3)
+    inside = ((drawn["logit-normal"] > 0.25) & (drawn["logit-normal"] < 0.75)).double().mean()
+    assert inside.item() == pytest.approx(0.728, abs=0.01)
+    kept = torch.tensor([0.9, 0.5, 0.1])  # signal-to-noise 9, 1, 1/9
+    assert loss_weights("even", kept).tolist() == [1, 1, 1]
+    assert loss_weights("min-snr", kept).tolist() == pytest.approx([5 / 10, 1 / 2, 1 / 10])
 
 
 def test_batches_depend_on_seed_and_step_alone():

@@ -14,7 +14,9 @@ import numpy as np
 import pandas as pd
 import torch
 from diffusers import DiffusionPipeline
+from training import joined_log
 
+from fairgen_utils._files import write_whole
 from fairgen_utils.datasets import read_faces
 from fairgen_utils.generate import Sampler
 from fairgen_utils.judge import balanced_moments
@@ -50,12 +52,16 @@ def columns(labels):
 def write_training_results(name, runs, results):
     """Training logs of the three parts and the classifier's report, as results of the course."""
     results.mkdir(parents=True, exist_ok=True)
-    rows = []
+    path, rows = results / f"{name}_training.csv", []
+    shipped = pd.read_csv(path) if path.exists() else pd.DataFrame({"part": []})
     for part in ("autoencoder", "diffusion", "classifier"):
-        lines = (runs / part / "log.jsonl").read_text().splitlines()
-        rows += [{"world": name, "part": part, **json.loads(line)} for line in lines]
-    log = pd.DataFrame(rows).drop_duplicates(["part", "step"], keep="last")
-    log.drop(columns="seconds").to_csv(results / f"{name}_training.csv", index=False)
+        # a part that was trained on from the shipped one has its log there
+        earlier = shipped[shipped["part"] == part].drop(columns=["world", "part"], errors="ignore")
+        earlier = [row.dropna().to_dict() for _, row in earlier.iterrows()]
+        joined = joined_log(runs / part, earlier)
+        rows += [{"world": name, "part": part, **row} for row in joined]
+    log = pd.DataFrame(rows).convert_dtypes()  # whole numbers stay whole beside gaps
+    write_whole(path, log.to_csv(index=False, lineterminator="\n"))
     shutil.copy(runs / "classifier" / "report.json", results / f"{name}_classifier.json")
 
 

@@ -98,6 +98,8 @@ def train(
         first = state["step"]
         print(f"resuming at step {first}")
     forget_rows(log_path, first)
+    if not first and getattr(options, "init", None):
+        write_whole(log_path, json.dumps({"step": 0, "init": str(options.init)}) + "\n")
     before = latest_in(log_path, "seconds", 0.0)
     if options.compile:
         model.compile()
@@ -170,6 +172,33 @@ def rows_of(log_path):
     """A training log's rows, none where there is no log."""
     lines = log_path.read_text().splitlines() if log_path.exists() else []
     return [json.loads(line) for line in lines]
+
+
+def joined_log(run, earlier=()):
+    """Rows of a run's log, after those of the run whose network it started from, and so on.
+
+    Parameters
+    ----------
+    run : Path
+        Folder of a training recipe.
+    earlier : sequence of dict
+        Rows to put before the first of those runs where it started from a network without a log.
+
+    Returns
+    -------
+    list of dict
+        Steps, samples and seconds are counted on from run to run.
+    """
+    rows = rows_of(run / "log.jsonl")
+    if not rows or "init" not in rows[0]:
+        return rows
+    first, *rows = rows
+    source = Path(first["init"]).parents[1]  # RUN/generator/unet
+    before = joined_log(source, earlier) if (source / "log.jsonl").exists() else list(earlier)
+    counted = {name: before[-1].get(name, 0) for name in ("step", "samples", "seconds") if before}
+    return before + [
+        {name: value + counted.get(name, 0) for name, value in row.items()} for row in rows
+    ]
 
 
 def moving_average(half_lives):
