@@ -71,6 +71,18 @@ def png(values, depth, kind, *chunks):
     return made
 
 
+def tiff(values, depth, white):
+    """A TIFF file of grey written by hand; `white` is 0 or 1: whether the least value is white."""
+    values = np.asarray(values)
+    height, width = values.shape
+    bits = (values.ravel()[:, None] >> np.arange(depth - 1, -1, -1)) & 1
+    data = values.astype("<u2").tobytes() if depth == 16 else np.packbits(bits).tobytes()
+    tags = {256: width, 257: height, 258: depth, 259: 1, 262: white, 273: 8, 277: 1, 278: height}
+    tags[279] = len(data)
+    made = b"II*\0" + struct.pack("<I", 8 + len(data)) + data + struct.pack("<H", len(tags))
+    return made + b"".join(struct.pack("<HHII", tag, 4, 1, n) for tag, n in tags.items()) + bytes(4)
+
+
 def profile(primaries, gamma, white=(0.9642, 1.0, 0.8249)):
     """An ICC profile of three primaries, given in CIE XYZ (D50), and one gamma."""
 

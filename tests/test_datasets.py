@@ -95,7 +95,7 @@ def test_age_groups_begin_at_35_and_60(tmp_path, age, group):
     assert UTKFACE_ATTRIBUTES["age"][faces.labels["age"][0]] == group
 
 
-@pytest.mark.filterwarnings("ignore:path. 1 pictures")
+@pytest.mark.filterwarnings("ignore:path. 1 (pictures|files)")
 @pytest.mark.parametrize(
     "name",
     [

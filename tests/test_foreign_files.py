@@ -6,6 +6,7 @@ Each entry of a table is one kind of file that people have; all are made up here
 import io
 import os
 import pickle
+import re
 import struct
 import zipfile
 import zlib
@@ -26,6 +27,7 @@ from made_up import (
     folder,
     png,
     profile,
+    tiff,
     turned,
 )
 from PIL import Image, ImageFile
@@ -76,6 +78,12 @@ def with_alpha(colour_below):
     return picture
 
 
+def unused_alpha():
+    picture = flag()
+    picture.putalpha(0)
+    return picture
+
+
 def palette():
     picture = flag().convert("P", palette=Image.Palette.ADAPTIVE, colors=4)
     assert picture.mode == "P"
@@ -115,6 +123,8 @@ def within(width, height):
 
 
 HEIC = b"\0\0\0\x18ftypheic" + bytes(99)
+JP2 = b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(99)
+AVIF = b"\0\0\0\x1cftypavif" + bytes(99)
 EXIF_NONE = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01" + bytes(8)
 
 
@@ -144,6 +154,12 @@ SHOWN = {
         "a.png",
         png(four([0, 20000, 40000, 65535]), 16, 0, (b"tRNS", struct.pack(">H", 20000))),
         grey_levels([0, 255, 156, 255]), 1,
+    ),
+    "12 bits of grey, TIFF": (
+        "a.tif", tiff(four([0, 1250, 2500, 4095]), 12, 1), grey_levels([0, 78, 156, 255]), 1,
+    ),
+    "16 bits of grey, TIFF, whose nought is white": (
+        "a.tif", tiff(four([65535, 45535, 25535, 0]), 16, 0), grey_levels([0, 78, 156, 255]), 1,
     ),
     "16 bits a colour": ("a.png", png(np.asarray(flag()).astype(int) * 257, 16, 2), QUARTERS, 0),
     "16 bits a colour, half transparent": (
@@ -185,6 +201,29 @@ SHOWN = {
     "CMYK of a printer": (
         "a.jpg", encoded(flag().convert("CMYK"), "JPEG", quality=95), QUARTERS, LOSSY,
     ),
+    "CMYK, TIFF": ("a.tif", encoded(flag().convert("CMYK"), "TIFF"), QUARTERS, 0),
+    "a palette with a transparent colour, GIF": (
+        "a.gif", encoded(palette(), "GIF", transparency=palette().getpixel((0, 0))),
+        (WHITE, GREEN, BLUE, GREY), 0,
+    ),
+    "a fourth channel of noughts that nobody uses, BMP": (
+        "a.bmp", encoded(unused_alpha(), "BMP"), QUARTERS, 0,
+    ),
+    "transparent, TIFF": (
+        "a.tif", encoded(with_alpha(BLUE), "TIFF"), (WHITE, GREEN, BLUE, GREY), 0),
+    "packed by LZW, TIFF": (
+        "a.tif", encoded(flag(), "TIFF", compression="tiff_lzw"), QUARTERS, 0),
+    "a JPEG in a TIFF": (
+        "a.tif", encoded(flag(), "TIFF", compression="jpeg", quality=95), QUARTERS, LOSSY),
+    "a JPEG that holds red, green and blue": (
+        "a.jpg", encoded(flag(), "JPEG", quality=95, keep_rgb=True), QUARTERS, LOSSY),
+    "a JPEG with a quarter of the colours": (
+        "a.jpg", encoded(flag(), "JPEG", quality=95, subsampling="4:1:1"), QUARTERS, LOSSY),
+    "upright, with the camera's note left in XMP": (
+        "a.jpg",
+        encoded(flag(), "JPEG", quality=95, xmp=b'<rdf:Description tiff:Orientation="6"/>'),
+        QUARTERS, LOSSY,
+    ),
     "a wider colour space": (
         "a.png", encoded(flag(), "PNG", icc_profile=ADOBE), [*map(adobe_in_srgb, QUARTERS)], 2,
     ),
@@ -210,6 +249,8 @@ SHOWN = {
     "a name with a line break": ("a\nb.png", FLAG, QUARTERS, 0),
     "larger": ("a.png", encoded(flag(640, 640), "PNG"), QUARTERS, 0),
     "smaller": ("a.png", encoded(flag(16, 16), "PNG"), QUARTERS, 1),
+    "a single pixel": ("a.png", encoded(Image.new("RGB", (1, 1), RED), "PNG"), [RED] * 4, 0),
+    "a line": ("a.png", encoded(Image.new("RGB", (1, 5000), RED), "PNG"), [RED] * 4, 0),
     "wide: its middle, not squeezed": ("a.png", encoded(within(300, 64), "PNG"), QUARTERS, 0),
     "high: its middle, not squeezed": ("a.png", encoded(within(64, 301), "PNG"), QUARTERS, 0),
     "a JPEG with something after its end": (
@@ -250,6 +291,14 @@ REFUSED = {
     "an animated GIF": ("a.gif", encoded(flag(), "GIF", **TWO), "animated"),
     "an animated WebP": ("a.webp", encoded(flag(), "WEBP", **TWO), "animated"),
     "a TIFF of two pages": ("a.tif", encoded(flag(), "TIFF", **TWO), "several pages"),
+    "an animated PNG": ("a.png", encoded(flag(), "PNG", **TWO), "animated"),
+    "lightness and two colours": ("a.tif", tiff_of("LAB"), "kind 'LAB'"),
+    "a JPEG 2000 called .jpg": ("a.jpg", JP2, "no picture of a kind"),
+    "a telephone's AVIF called .jpg": ("a.jpg", AVIF, "no picture of a kind"),
+    "an icon called .png": ("a.png", encoded(flag(), "ICO"), "no picture of a kind"),
+    "a JPEG without its last bytes": ("a.jpg", encoded(flag(), "JPEG")[:-2], "damaged"),
+    "a line of 60 million pixels": (
+        "a.png", png(np.zeros((1, 60_000_000), "u1"), 8, 0), "60000000 x 1 pixels, more than"),
     "floats": ("a.tif", tiff_of("F"), "kind 'F'"),
     "integers of 32 bits": ("a.tif", tiff_of("I"), "kind 'I'"),
     "a telephone's HEIC called .jpg": ("a.jpg", HEIC, "no picture of a kind"),
@@ -298,6 +347,11 @@ BESIDE = {
     "git's": (".git/HEAD", "left by a tool", False),
     "a telephone's HEIC": ("2.HEIC", "kind of picture that is not read", True),
     "a camera's raw": ("2.cr2", "kind of picture that is not read", True),
+    "a JPEG 2000": ("2.jp2", "kind of picture that is not read", True),
+    "an archive with more": ("more.zip", "unpack it first", True),
+    "a tar with more": ("b/more.tar.gz", "unpack it first", True),
+    "half a download": ("2.png.crdownload", "no picture", False),
+    "a lock of an office": (".~lock.0.png#", "left by a tool", False),
     "a table": ("labels.csv", "no picture", False),
     "a note": ("README", "no picture", False),
 }
@@ -316,13 +370,13 @@ def test_what_lies_beside_pictures_does_not_count_and_is_listed(tmp_path, recwar
     assert pictures.names == ["0.png", "b/1.png"] and len(pictures[:]) == 2
     assert list(pictures.skipped.values()) == [[name]] and why in next(iter(pictures.skipped))
     told = [str(warning.message) for warning in recwarn]
-    assert len(told) == worth and all(f" 1 pictures of {path} " in message for message in told)
+    assert len(told) == worth and all(f" 1 files of {path} " in message for message in told)
     assert all(name in message for message in told)
 
 
 def test_many_that_are_skipped_are_counted_and_the_first_are_named(tmp_path):
     files = {f"__MACOSX/._{i}.png": b"" for i in range(9)} | {"0.png": FLAG}
-    with pytest.warns(UserWarning, match=r"9 pictures .*\._0.png, .*\._4.png \.\.\.$"):
+    with pytest.warns(UserWarning, match=r"9 files .*\._0.png, .*\._4.png \.\.\.$"):
         assert len(read_pictures(archive(tmp_path / "faces.zip", files.items()))) == 1
 
 
@@ -334,7 +388,7 @@ def test_folders_on_another_disk_are_followed_and_circles_are_not(tmp_path):
     (faces / "b" / "round").symlink_to(faces)
     (faces / "nowhere.png").symlink_to(tmp_path / "gone.png")
     os.mkfifo(faces / "pipe.png")
-    with pytest.warns(UserWarning, match="2 pictures .*nowhere.png, pipe.png"):
+    with pytest.warns(UserWarning, match="2 files .*nowhere.png, pipe.png"):
         pictures = read_pictures(faces)
     assert pictures.names == ["0.png", "again/1.png", "b/2.png", "linked/1.png"]
     assert len(pictures[:]) == 4
@@ -343,6 +397,22 @@ def test_folders_on_another_disk_are_followed_and_circles_are_not(tmp_path):
 def test_a_name_that_is_no_text_is_read(tmp_path):
     (tmp_path / os.fsdecode(b"caf\xe9.png")).write_bytes(FLAG)
     assert quarters(read_pictures(tmp_path)[0]) == [*QUARTERS]
+
+
+@pytest.mark.parametrize(
+    "names", [("\xe4.png", "a\u0308.png"), ("A.png", "a.png"), ("-n.png", "~$n.png")]
+)
+def test_names_that_some_systems_take_for_one_are_two_in_an_archive(tmp_path, names):
+    path = archive(tmp_path / "faces.zip", [(name, FLAG) for name in names])
+    assert sorted(read_pictures(path).names) == sorted(names)
+    assert len(read_pictures(path)[:]) == 2
+
+
+def test_fairface_with_columns_in_another_order_is_read(tmp_path):
+    rows = "White,Male,20-29,train/1.jpg\nWhite,Female,40-49,train/2.jpg\n"
+    path = folder(tmp_path / "faces", fairface("race,gender,age,file\n" + rows))
+    faces = read_faces(path, "train")
+    assert faces.labels["gender"].tolist() == [1, 0] and faces.labels["age"].tolist() == [0, 1]
 
 
 def test_a_folder_unpacked_without_regard_to_windows_names_is_read(tmp_path):
@@ -432,12 +502,54 @@ def commented(path):
     return path
 
 
+def large(path):
+    with zipfile.ZipFile(path, "w") as made:
+        for name, content in UTK.items():
+            with made.open(name, "w", force_zip64=True) as member:
+                member.write(content)
+    return path
+
+
+class Pipe(io.BytesIO):
+    """What can be written to, and not gone back in: sizes follow what they are of."""
+
+    def seekable(self):
+        return False
+
+    def seek(self, *place):
+        raise io.UnsupportedOperation
+
+    tell = seek
+
+
+def piped(path):
+    written = Pipe()
+    archive(written, UTK.items())
+    path.write_bytes(written.getvalue())
+    return path
+
+
+def linked(path):
+    path.symlink_to(archive(path.with_name("elsewhere.zip"), UTK.items()))
+    return path
+
+
+def padded(path):
+    path.write_bytes(path.read_bytes() + bytes(5000))
+    return path
+
+
 READ = {
     "made on Windows": windows,
     "with a name twice, the last one good": twice,
     "that unpacks itself": self_extracting,
     "with entries for folders": with_folders,
     "with a comment": commented,
+    "as large ones are (zip64)": large,
+    "written to a pipe": piped,
+    "linked to": linked,
+    "cut out of a larger file": lambda path: padded(archive(path, UTK.items())),
+    "with names from here": lambda path: archive(path, [(f"./{n}", c) for n, c in UTK.items()]),
     "packed by deflate": lambda path: archive(path, UTK.items(), **LONG),
     "packed by bzip2": lambda path: archive(path, UTK.items(), compress_type=zipfile.ZIP_BZIP2),
     "packed by lzma": lambda path: archive(path, UTK.items(), compress_type=zipfile.ZIP_LZMA),
@@ -445,7 +557,7 @@ READ = {
 
 
 @pytest.mark.parametrize("kind", READ)
-@pytest.mark.filterwarnings("ignore:path. 1 pictures .* stored once more")
+@pytest.mark.filterwarnings("ignore:path. 1 files")
 def test_an_archive_is_read_wherever_it_was_made(tmp_path, kind):
     faces = read_utkface(READ[kind](tmp_path / "faces.zip"), "train", heldout_percent=0)
     assert len(faces) == len(UTK)
@@ -490,6 +602,10 @@ CLOSED = {
     "from a server": (lambda path: archive(path, [("\\\\s\\0.png", FLAG)]), "outside itself"),
     "from above": (lambda path: archive(path, [("a\\..\\..\\0.png", FLAG)]), "outside itself"),
     "cut short": (lambda path: raw(one(path).read_bytes()[:-30])(path), "damaged.*cut short"),
+    "with a zip in it": (lambda path: archive(path, [("in.zip", b"PK")]), "unpack in.zip first"),
+    "of arrays": (lambda path: archive(path, [("images.npy", b"")]), "it holds .npy"),
+    "one part of several": (raw(b"PK\x07\x08PK" + bytes(99)), "no zip archive"),
+    "a table of columns (parquet)": (raw(b"PAR1" + bytes(99)), "no zip archive"),
     "with nothing in it": (lambda path: archive(path, []), "holds no picture"),
     "with a link": (link, "holds no picture"),
     "empty": (raw(b""), "is damaged: it is empty"),
@@ -506,7 +622,7 @@ CLOSED = {
 
 
 @pytest.mark.parametrize("kind", CLOSED)
-@pytest.mark.filterwarnings("ignore:path. 1 pictures")
+@pytest.mark.filterwarnings("ignore:path. 1 files")
 def test_an_archive_that_cannot_be_read_says_why(tmp_path, kind):
     make, said = CLOSED[kind]
     with pytest.raises((ValueError, FileNotFoundError), match=said):
@@ -586,6 +702,15 @@ def fairface(told=FAIR, **files):
     return {"fairface_label_train.csv": told.encode(), **pictures, **files.pop("files", {})}
 
 
+def quoted(text):
+    return re.sub(r"[^,\n]+", r'"\g<0>"', text)
+
+
+def numbered(text):
+    head, *rows = text.splitlines()
+    return "\n".join([f",{head}", *(f"{i},{row}" for i, row in enumerate(rows))]) + "\n"
+
+
 KAGGLE = comma_parted(ATTRIBUTES.split("\n", 1)[1])
 KAGGLE_PARTS = comma_parted("partition\n" + PARTS)
 CSV = ("csv", "csv")
@@ -597,6 +722,12 @@ SAME = {
     "as Kaggle has it": celeba(KAGGLE, KAGGLE_PARTS, CSV),
     "with a mark by Excel": celeba(("\ufeff" + KAGGLE).encode(), KAGGLE_PARTS, CSV),
     "with Windows' ends of lines": celeba(ATTRIBUTES.replace("\n", "\r\n")),
+    "with an old Mac's ends of lines": celeba(ATTRIBUTES.replace("\n", "\r")),
+    "with tabs": celeba(ATTRIBUTES.replace(" ", "\t")),
+    "with plus signs": celeba(ATTRIBUTES.replace(" 1\n", " +1\n")),
+    "with blanks after commas": celeba(KAGGLE.replace(",", ", "), KAGGLE_PARTS, CSV),
+    "with everything in quotes": celeba(quoted(KAGGLE), KAGGLE_PARTS, CSV),
+    "with row numbers by pandas": celeba(numbered(KAGGLE), numbered(KAGGLE_PARTS), CSV),
     "with blank lines at the end": celeba(ATTRIBUTES + "\n\n", PARTS + "\n"),
     "without the number of rows": celeba(ATTRIBUTES.split("\n", 1)[1]),
     "with a name for the files": celeba(ATTRIBUTES.replace("Bald", "image_id Bald", 1)),
@@ -656,6 +787,20 @@ WRONG = {
     "an Excel file": (celeba(b"PK\x03\x04\xff\xfe", KAGGLE_PARTS, CSV), "no text in UTF-8"),
     "FairFace's row twice": (fairface(FAIR + "train/1.jpg,60-69,Male,Asian\n"),
                              "several rows for train/1.jpg"),
+    "FairFace's row twice, its file last": (
+        fairface("race,gender,age,file\n" + "White,Male,20-29,train/1.jpg\n" * 2),
+        "several rows for train/1.jpg"),
+    "FairFace with a comma too many": (
+        fairface(FAIR.replace("Black", "Black,x")), "malformed: .*line 3"),
+    "FairFace without a race": (fairface(FAIR.replace("White", "")), "^race: found .nan"),
+    "FairFace in Excel's own words": (fairface(FAIR.replace("20-29", "20.29")), "age: found .*20.29"),
+    "FairFace in small letters": (fairface(FAIR.replace("Male", "male")), "^gender: found .*male"),
+    "a remark before the table": (celeba("# of 2015\n" + ATTRIBUTES), "different numbers of colu"),
+    "a table whose end was never written": (
+        celeba(ATTRIBUTES.encode()[:-40] + bytes(40)), "tells of 3 rows, and it has 2"),
+    "Latin letters of a byte": (celeba(ATTRIBUTES.replace("Bald", "H\xe4r").encode("latin-1")),
+                                "no text in UTF-8"),
+    "a column twice": (celeba(ATTRIBUTES.replace("Black_Hair", "Bald")), "no column .'Black_Hair"),
     "FairFace with two margins": (
         {"fairface_label_train.csv": FAIR.encode(),
          **{f"margin{m}/train/1.jpg": encoded(flag(m, m), "PNG") for m in (25, 125)}},
@@ -684,7 +829,7 @@ def test_labels_that_would_not_be_those_of_the_pictures_are_refused(tmp_path, ki
 def test_pictures_without_a_row_are_counted_and_named(tmp_path, files):
     inside = "img_align_celeba" if files is celeba else "train"
     path = folder(tmp_path / "faces", files(files={f"{inside}/9{i}.jpg": FLAG for i in range(7)}))
-    said = rf"7 pictures .*without a row .*{inside}/90.jpg.* \.\.\.$"
+    said = rf"7 files .*without a row .*{inside}/90.jpg.* \.\.\.$"
     with pytest.warns(UserWarning, match=said):
         faces = read_faces(path, "train")
     assert len(faces) == len(faces.images[:]) == len(faces.labels["age"]) < 7

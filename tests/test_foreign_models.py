@@ -11,6 +11,7 @@ import pytest
 import torch
 from diffusers import (
     AutoencoderKL,
+    DDIMInverseScheduler,
     DDIMScheduler,
     DDPMPipeline,
     DDPMScheduler,
@@ -115,6 +116,7 @@ GENERATORS = {
         lambda: scheduled(DDIMScheduler(prediction_type="score")), "predicts 'score'"),
     "that begins without signal": (
         lambda: scheduled(DDIMScheduler(**BETAS)), "rescale_betas_zero_snr"),
+    "that goes backwards": (lambda: scheduled(DDIMInverseScheduler()), "from faces to noise"),
     "of one colour": (lambda: DDPMPipeline(unet(1), DDPMScheduler()), "of 1 channels"),
     "of no size": (lambda: DDPMPipeline(unet(size=None), DDPMScheduler()), "does not say its size"),
     "whose halves don't fit": (lambda: latent(unet(3)), "latents of 3 channels, .* reads 4"),

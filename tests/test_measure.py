@@ -1,6 +1,5 @@
 """Each test is named after the promise it keeps."""
 
-import time
 
 import numpy as np
 import pytest
@@ -239,14 +238,15 @@ def test_same_seed_gives_the_same_interval():
     assert first.tolist() == again.tolist()
 
 
-def test_corrected_bootstrap_takes_less_than_half_a_second():
-    labels = np.random.default_rng(0).integers(0, 6, 1000)
-    confusion = 0.8 * np.eye(6) + 0.2 / 6
-    start = time.process_time()  # what others do on the machine doesn't count
-    measure.bootstrap_interval(
-        labels, lambda s: measure.fairness_discrepancy(measure.correct_shares(s, confusion)), 6
-    )
-    assert time.process_time() - start < 0.5  # the promise; measured near 0.01 s
+def test_all_draws_of_a_bootstrap_are_corrected_in_one_call():
+    confusion, called = 0.8 * np.eye(6) + 0.2 / 6, []
+
+    def statistic(shares):
+        called.append(shares.shape)
+        return measure.fairness_discrepancy(measure.correct_shares(shares, confusion))
+
+    measure.bootstrap_interval(np.arange(1000) % 6, statistic, 6)
+    assert called == [(2000, 6)]
 
 
 # Intervals of FD
@@ -343,14 +343,6 @@ def test_the_interval_of_a_collapsed_generator_ends_at_the_maximum():
 
 def test_an_excluded_group_that_occurs_is_not_explained_by_chance():
     assert measure.fd_interval([0] * 98 + [1] * 2, 2, [1, 0])[0] > 0
-
-
-def test_the_interval_of_fd_takes_less_than_a_tenth_of_a_second():
-    labels = np.random.default_rng(0).integers(0, 18, 6000)
-    counts = np.rint(200 * (0.8 * np.eye(18) + 0.2 / 18)).astype(int)
-    started = time.process_time()
-    measure.fd_interval(labels, 18, confusion=counts)
-    assert time.process_time() - started < 0.1  # the promise; measured near 0.01 s
 
 
 def test_same_seed_gives_the_same_interval_of_fd():

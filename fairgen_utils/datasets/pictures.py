@@ -25,8 +25,12 @@ SUFFIXES = {
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png"),
     *(".webp", ".bmp", ".gif", ".tif", ".tiff"),
 }
-# pictures that Pillow doesn't read: skipped, and said
-UNREAD = {".heic", ".heif", ".avif", ".jxl", ".raw", ".dng", ".cr2", ".nef", ".arw", ".psd"}
+# pictures of other kinds, and what may hold some: skipped, and said
+UNREAD = {
+    *(".heic", ".heif", ".avif", ".jxl", ".jp2", ".ppm", ".pgm", ".tga", ".psd", ".svg"),
+    *(".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf", ".rw2"),
+}
+PACKED = {".zip", ".gz", ".tgz", ".7z", ".tar", ".rar", ".xz"}
 
 DAMAGED = (*BROKEN, SyntaxError, TypeError, KeyError, AttributeError, ZeroDivisionError)
 
@@ -132,8 +136,8 @@ def read_pictures(path, size=IMAGE_SIZE):
     archive = Archive(path, "a folder or zip archive of pictures")
     names = [name for name in archive.names if is_picture(name)]
     others = [name for name in archive.names if not is_picture(name)]
+    packed = [name for name in others if is_picture(name, PACKED)]
     if not names:
-        packed = [name for name in others if name.lower().endswith((".zip", ".gz", ".7z", ".tar"))]
         kinds = sorted({PurePosixPath(name).suffix or name for name in others})
         raise FileNotFoundError(
             f"path: {archive.path} holds no picture such as .jpg, .jpeg or .png"
@@ -141,23 +145,25 @@ def read_pictures(path, size=IMAGE_SIZE):
             * bool(others)
         )
     pictures = Pictures(archive, names, size)
-    unread = [name for name in others if PurePosixPath(name).suffix.lower() in UNREAD]
-    if unread:
-        pictures.skipped["a kind of picture that is not read; save it as .png"] = unread
-    rest = sorted(set(others) - set(unread))
-    if rest:
-        pictures.skipped["no picture"] = rest
+    unread = [name for name in others if is_picture(name, UNREAD)]
+    for why, files in (
+        ("a kind of picture that is not read; save it as .png", unread),
+        ("an archive; unpack it first", packed),
+        ("no picture", sorted(set(others) - set(unread) - set(packed))),
+    ):
+        if files:
+            pictures.skipped[why] = files
     warn_of(archive.path, pictures.skipped)
     return pictures
 
 
 def warn_of(path, skipped, stacklevel=3):
-    """Warn of skipped files whose names look like pictures'."""
+    """Warn of skipped files whose names look like pictures', or like archives of some."""
     for why, names in skipped.items():
-        names = [name for name in names if is_picture(name, SUFFIXES | UNREAD)]
+        names = [name for name in names if is_picture(name, SUFFIXES | UNREAD | PACKED)]
         if names:
             warnings.warn(
-                f"path: {len(names)} pictures of {path} are skipped ({why}): {listed(names)}",
+                f"path: {len(names)} files of {path} are skipped ({why}): {listed(names)}",
                 stacklevel=stacklevel,
             )
 
@@ -233,8 +239,13 @@ def _loaded(content):
 
 
 def _orientation(picture):
+    if picture.format == "TIFF":
+        return picture.tag_v2.get(0x0112, 1)
+    # not by getexif: where EXIF is silent it asks XMP, where programs leave what no longer holds
+    exif = Image.Exif()
     try:
-        return picture.getexif().get(0x0112, 1)
+        exif.load(picture.info.get("exif"))
+        return exif.get(0x0112, 1)
     except (*DAMAGED, struct.error):  # a viewer shrugs, too
         return 1
 
@@ -245,7 +256,11 @@ def _in_eight_bits(picture):
         values = np.asarray(picture).astype(np.int64)
         key = picture.info.get("transparency")
         values = np.where(values == key, 65535, values) if isinstance(key, int) else values
-        return Image.fromarray((values / 257).round().clip(0, 255).astype(np.uint8))
+        brightest = 65535
+        if picture.format == "TIFF":  # 12 bits, of microscopes; the negative, of medicine
+            brightest = 2 ** picture.tag_v2.get(0x0102, (16,))[0] - 1
+            values = brightest - values if picture.tag_v2.get(0x0106) == 0 else values
+        return Image.fromarray((255 * values / brightest).round().clip(0, 255).astype(np.uint8))
     if picture.mode in ("I", "F", "LAB", "HSV"):
         raise _Unfit(f"has pixels of kind {picture.mode!r}, whose range is unknown; save as .png")
     return picture

@@ -25,7 +25,7 @@ def read_table(archive, name, columns, names=None):
     Returns
     -------
     pandas.DataFrame
-        The first column holds the files, each once.
+        The column "file", or else the first one, holds the files, each once.
 
     Raises
     ------
@@ -55,11 +55,11 @@ def parse_table(content, where, columns, names=None):
     except UnicodeDecodeError:
         raise ValueError(f"{where} is no text in UTF-8; save it as such") from None
     except (ValueError, IndexError) as error:
-        raise ValueError(f"{where} is malformed: {error}") from None
+        raise ValueError(f"{where} is malformed: {str(error).strip()}") from None
     missing = sorted(set(columns) - set(table))
     if missing:
         raise ValueError(f"{where} has no column {missing}; found {listed(list(table), 8)}")
-    files = table.iloc[:, 0]
+    files = table["file"] if "file" in columns else table.iloc[:, 0]
     twice = files[files.duplicated()].unique().tolist()
     if twice:
         raise ValueError(f"{where} has several rows for {listed(twice)}; keep one of each")
@@ -88,7 +88,8 @@ def _read(lines, separator):
     if len(widths) > 1 and '"' not in lines[0] + lines[1]:
         # pandas would take the first column for row names, and move all others by one
         raise ValueError("its rows and its header have different numbers of columns")
-    return pd.read_csv(io.StringIO("\n".join(lines)), sep=separator)
+    table = pd.read_csv(io.StringIO("\n".join(lines)), sep=separator, skipinitialspace=True)
+    return table.loc[:, ~table.columns.str.startswith("Unnamed: ")]  # row numbers, by pandas
 
 
 def all_there(archive, files, told=()):

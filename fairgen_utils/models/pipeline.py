@@ -135,14 +135,19 @@ def try_network(pipeline, num_inference_steps):
 
     Warns if what it says there is not what its scheduler takes it for.
     """
-    first = timesteps_of(pipeline, num_inference_steps)[0]
+    steps = timesteps_of(pipeline, num_inference_steps)
+    if steps[0] < steps[-1]:
+        raise ValueError(
+            f"generator: its {type(pipeline.scheduler).__name__} goes from faces to noise; give "
+            "one that goes from noise to faces"
+        )
     noise = torch.as_tensor(
         np.random.default_rng(0).standard_normal((1, *latent_shape(pipeline)), np.float32)
     )
     place = {"device": pipeline.device, "dtype": pipeline.unet.dtype}
     try:
         with torch.inference_mode():
-            said = pipeline.unet(noise.to(**place), torch.tensor(first, device=pipeline.device))
+            said = pipeline.unet(noise.to(**place), torch.tensor(steps[0], device=pipeline.device))
             said = said.sample.float().cpu()
     except Exception as error:
         raise ValueError(
