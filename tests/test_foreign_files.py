@@ -793,7 +793,8 @@ WRONG = {
     "FairFace with a comma too many": (
         fairface(FAIR.replace("Black", "Black,x")), "malformed: .*line 3"),
     "FairFace without a race": (fairface(FAIR.replace("White", "")), "^race: found .nan"),
-    "FairFace in Excel's own words": (fairface(FAIR.replace("20-29", "20.29")), "age: found .*20.29"),
+    "FairFace in Excel's own words": (
+        fairface(FAIR.replace("20-29", "20.29")), "age: found .*20.29"),
     "FairFace in small letters": (fairface(FAIR.replace("Male", "male")), "^gender: found .*male"),
     "a remark before the table": (celeba("# of 2015\n" + ATTRIBUTES), "different numbers of colu"),
     "a table whose end was never written": (
