@@ -109,7 +109,10 @@ def face_rows(rows, captions=None, width=12.0):
             ax.set(xticks=[], yticks=[])
             for spine in ax.spines.values():
                 spine.set_visible(False)
-        line[0].set_title(name, loc="left", fontsize=15)
+        # a title would widen the first column if it is longer: the last face keeps its height free
+        line[-1].set_title(" ", fontsize=15)
+        above = {"xycoords": "axes fraction", "textcoords": "offset points", "fontsize": 15}
+        line[0].annotate(name, (0, 1), (0, 6), **above).set_in_layout(False)
     for ax, caption in zip(axes[-1], captions or [], strict=captions is not None):
         ax.set_xlabel(caption, fontsize=14)
     fig.set_layout_engine("constrained", w_pad=0.02, h_pad=0.03)

@@ -13,7 +13,7 @@ def check_control_probe(answer):
             return "a balanced accuracy lies between 0 and 1."
         if value > 0.75:
             return "that high? Tested on the faces it was fitted on, or not shuffled?"
-        # 600 test faces: four standard errors are about 0.09 with uneven groups
+        # a direction that chance fits may lean on hair: more than the luck of 2,000 faces
         if not 0.4 < value < 0.6:
             return "without information a probe guesses; what does guessing get with two groups?"
 
