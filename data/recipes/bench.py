@@ -106,8 +106,8 @@ def ways(diffusers_pipeline, worlds, n):
         mixture = localize_mixture(world, world.target).extrapolate_means(world.extrapolation)
         samplers = {
             "plain": Sampler(world),
-            "fair": Sampler(world, start=mixture),
             "guided": recommended_sampler(world),
+            "fair": Sampler(world, start=mixture),
         }
         if dtype == "bfloat16":
             samplers["classifier guidance"] = prepare(world, "guidance")
@@ -184,13 +184,13 @@ def main():
         rows += [
             ("plain over plain diffusers", rates["plain, bfloat16"] / diffusers_rate),
             ("seconds of fair over plain diffusers'", diffusers_rate / rates["fair, float32"]),
-            ("fair over rejection", rates["fair, bfloat16"] / rates["rejection, bfloat16, kept"]),
-            ("seconds of guided over plain", rates["plain, bfloat16"] / rates["guided, bfloat16"]),
-            (
-                "guided over rejection",
-                rates["guided, bfloat16"] / rates["rejection, bfloat16, kept"],
-            ),
         ]
+        for dtype in worlds:
+            ratio = rates[f"plain, {dtype}"] / rates[f"guided, {dtype}"]
+            rows.append((f"seconds of guided over plain, {dtype}", ratio))
+        for way in ("fair", "guided"):
+            ratio = rates[f"{way}, bfloat16"] / rates["rejection, bfloat16, kept"]
+            rows.append((f"{way} over rejection", ratio))
         print(f"{name}, {torch.get_num_threads()} threads, N = {options.n} a round")
         print(pd.DataFrame(rows, columns=["", "value"]).round(2).to_string(index=False))
         if options.out:
