@@ -1,6 +1,7 @@
 """Tables and sentences of pages say what the results say, each number with its N and interval."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -27,6 +28,29 @@ def test_the_tables_of_the_pages_say_what_the_results_say():
     command = [sys.executable, RECIPES / "write_tables.py", "--check"]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_a_page_that_says_something_else_is_found_and_rewritten(tmp_path):
+    recipes = tmp_path / "data" / "recipes"
+    shutil.copytree(RECIPES, recipes, ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "data" / "results").mkdir()
+    pd.DataFrame({"step": ["clone"], "seconds": 7, "seconds_so_far": 7, "cores": 2}).to_csv(
+        tmp_path / "data" / "results" / "newcomer.csv"
+    )
+    page = tmp_path / "README.md"
+    block = "<!-- table newcomer machine -->\n| clone | 6 | 6 |\n<!-- end -->"
+    page.write_text(f"before\n{block}\nafter\n")
+
+    def run(*options):
+        command = [sys.executable, recipes / "write_tables.py", *options]
+        return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+
+    stale = run("--check")
+    assert stale.returncode == 1 and "README.md" in stale.stdout
+    assert "| clone | 6 | 6 |" in page.read_text()
+    run()
+    assert "| clone | 7 | 7 |" in page.read_text() and page.read_text().endswith("after\n")
+    assert run("--check").returncode == 0
 
 
 def test_the_memorization_table_gives_every_number_its_n_and_interval(tmp_path):

@@ -79,3 +79,7 @@ def main():
     if stale:
         print("differs from data/results:" if options.check else "rewritten:", *stale)
     sys.exit(bool(options.check and stale))
+
+
+if __name__ == "__main__":
+    main()
