@@ -29,10 +29,10 @@ NBVAL := $(RUN) -m pytest --nbval --nbval-current-env --nbval-cell-timeout=900 \
 # a file's tests share what it takes long to make, so they stay together
 SIDE_BY_SIDE := --numprocesses $(JOBS) --dist loadfile
 # networks as small as the tests' are slower on several threads
-TESTS := OMP_NUM_THREADS=1 $(RUN) -m pytest tests $(SIDE_BY_SIDE) -m "not room"
+TESTS := OMP_NUM_THREADS=1 $(RUN) -m pytest tests $(SIDE_BY_SIDE)
 
 .DEFAULT_GOAL := help
-.PHONY: test-room help demo check test lint-course lab dashboard book results bench times clean
+.PHONY: help demo check test lint-course lab dashboard book results bench times clean
 
 ## list the targets and the variables
 help:
@@ -56,7 +56,7 @@ demo: $(READY)
 check: $(READY)
 	$(RUN) -m ruff check .
 	$(RUN) tests/lint_course.py
-	$(TESTS) -m "not slow and not browser and not room" --durations=5 --durations-min=3
+	$(TESTS) -m "not slow and not browser" --durations=5 --durations-min=3
 
 ## check everything: style, course, all tests, every notebook against its committed outputs
 test: $(READY)
@@ -64,10 +64,6 @@ test: $(READY)
 	$(RUN) tests/lint_course.py
 	$(TESTS)
 	$(NBVAL) $(SIDE_BY_SIDE) notebooks
-
-## test the dashboard in a browser, a server for each test: on a machine with nothing else to do
-test-room: $(READY)
-	OMP_NUM_THREADS=1 $(RUN) -m pytest tests/test_dashboard_page.py -m room
 
 ## lint what chapters promise their readers: goals, alternative texts, links, claims
 lint-course: $(READY)

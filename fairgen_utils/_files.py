@@ -180,6 +180,8 @@ def check_same(found, wanted, where):
     different = [key for key in wanted if found.get(key) != wanted[key]]
     if not different:
         return
+    if "attribute" in different:  # then the target has other groups, and tells nothing
+        different = [key for key in different if key != "target"]
     found = _flat({key: found[key] for key in different if key in found})
     wanted = _flat({key: wanted[key] for key in different})
     names = [name for name in wanted | found if found.get(name) != wanted.get(name)]

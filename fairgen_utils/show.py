@@ -3,6 +3,7 @@
 import base64
 import html
 import io
+import textwrap
 
 import ipywidgets
 import matplotlib.pyplot as plt
@@ -101,7 +102,10 @@ def face_rows(rows, captions=None, width=12.0):
         raise ValueError(f"rows: found {counts} faces; give as many in every row, at least one")
     n = next(iter(counts.values()))
     side = width / n
-    fig = Figure(figsize=(width, len(rows) * (side + 0.45) + (0.4 if captions else 0)))
+    # 14 points let about eight letters stand on an inch: a longer caption would run into the next
+    captions = captions and [textwrap.fill(caption, max(8, int(8 * side))) for caption in captions]
+    lines = max(caption.count("\n") + 1 for caption in captions) if captions else 0
+    fig = Figure(figsize=(width, len(rows) * (side + 0.45) + 0.1 * bool(lines) + 0.3 * lines))
     axes = fig.subplots(len(rows), n, squeeze=False)
     for line, (name, images) in zip(axes, rows.items(), strict=True):
         for ax, image in zip(line, images, strict=True):

@@ -1,5 +1,6 @@
 """Each test is named after the promise it keeps."""
 
+import contextlib
 import hashlib
 import io
 import json
@@ -256,12 +257,35 @@ def test_faces_without_a_plain_counterpart_are_no_pairs(tmp_path):
     assert not (tmp_path / "faces").exists()
 
 
-def test_what_takes_time_is_told_before_it_starts(capsys, tmp_path):
-    assert main([*GENERATE, "--method", "localized", "--out", str(tmp_path / "faces")]) == 0
+@pytest.mark.parametrize("n", [8, N])
+def test_what_takes_time_is_told_before_it_starts(n, capsys, tmp_path):
+    asked = ["generate", *TINY, "--n", str(n), "--method", "localized"]
+    assert main([*asked, "--out", str(tmp_path / "faces")]) == 0
     said = capsys.readouterr().err
-    for told in ("200 plain faces first: no latents", "120 pilot faces first", f"{N} faces, loc"):
+    for told in ("200 plain faces first: no latents", "120 pilot faces first", f"{n} faces, loc"):
         assert re.search(rf"^{told}.*: about \d", said, re.MULTILINE)
         assert said.index(told) < said.index("pool: ")
+
+
+def test_a_few_guided_faces_need_no_others_first(worlds_root, tmp_path):
+    world = load_world("tiny", worlds_root)
+    generate_sharded(Order(world, world.target, None, 8), tmp_path)
+    assert [path.name for path in tmp_path.glob("*.npz")] == ["faces_00000.npz"]
+
+
+def test_the_bar_moves_with_every_batch(tmp_path, monkeypatch):
+    moved = []
+
+    class Bar(contextlib.nullcontext):
+        def __enter__(self):
+            return self
+
+        def update(self, n):
+            moved.append(n)
+
+    monkeypatch.setattr("fairgen_utils.apps.shards.tqdm", lambda **look: Bar())
+    generate_sharded(order(200, method="plain"), tmp_path, shard_size=256)
+    assert moved == [64, 64, 64, 8]
 
 
 # --- work that is done stays done ----------------------------------------------------------------

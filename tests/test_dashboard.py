@@ -14,6 +14,7 @@ from fairgen_utils.apps.dashboard import Dashboard, Settings, Studio, look, main
 from fairgen_utils.apps.dashboard.export import archive_of, files_of, pair_sheet
 from fairgen_utils.apps.dashboard.settings import EDIT, METHODS
 from fairgen_utils.apps.order import Order
+from fairgen_utils.judge import audit_fairness
 
 UNEVEN = Settings("tiny", "guided", "gender", (0.25, 0.75), 100, 3)
 
@@ -205,7 +206,7 @@ def test_pressing_generate_shows_pairs_numbers_and_whose_they_are(page):
     assert "tiny, guided by a mixture, seed 0" in page.heading.value
     assert "the same seeds" in page.heading.value
     assert page.style.value.count("background-image") == look.SHOWN
-    assert "noise floor" in page.numbers.value and page.bars.value.startswith("<img alt=")
+    assert page.numbers.value.count("<b>floor 0.") == 2 and page.bars.value.startswith("<img alt=")
     assert "are read as another group" in page.table.value
     assert not page.start.disabled and page.stop.disabled and not page.save.disabled
 
@@ -259,7 +260,7 @@ def test_pressing_a_face_shows_it_in_every_group_and_says_what_that_is(page):
     page.thread.join(60)
     assert "an edit, not what a person" in page.one.value
     assert page.one.value.count("<figure") == 7  # plain, and two genders by three ancestries
-    assert f"Face {page.first + 2} of seed 0" in page.one.value
+    assert f"Face {page.first + 2} in every" in page.one.value
     assert "Done: 100" in page.status.value  # said again, once the face is there
 
 
@@ -268,7 +269,41 @@ def test_a_face_pressed_during_a_run_is_answered_during_the_run(page):
     # once the first batch is shown
     page.table.observe(lambda change: page.ask(0) if len(page.run) == 64 else None, "value")
     press(page)
-    assert "Face 0 of seed 0" in page.one.value and "Done: 200" in page.status.value
+    assert "Face 0 in every" in page.one.value and "Done: 200" in page.status.value
+
+
+def test_pressing_the_same_face_again_puts_it_away(page):
+    press(page)
+    for shown in (True, False, True):
+        page.ask(1)
+        page.thread.join(60)
+        assert bool(page.one.value) == shown
+
+
+def test_a_face_of_another_seed_is_on_show_no_more(page):
+    press(page)
+    page.ask(1)
+    page.thread.join(60)
+    page.controls.seed.value = 5
+    page._asked = page.run, 2  # pressed while the other seed's first batch is made
+    press(page)
+    assert page.run.settings.seed == 5 and not page.one.value
+
+
+def test_guided_faces_have_the_floor_of_their_quotas(studio):
+    run = last(studio, UNEVEN)
+    given = {"cells": run.made.components}
+    asked = run.made.predictions, "gender", np.array(UNEVEN.target)
+    assert run.fairness["guided"] == audit_fairness(run.world, *asked, **given)
+    assert run.fairness["guided"]["fd_floor95"] < run.fairness["plain"]["fd_floor95"]
+
+
+def test_many_cells_stand_in_a_row_for_each_gender(worlds_root):
+    studio = Studio(worlds_root)
+    run = last(studio, changed(attribute="gender,ancestry,smile", target=(1 / 12,) * 12))
+    page = look.every_group(run, 0, studio.same_face(run, 0))
+    assert "repeat(7, 104px)" in page and "grid-row: 1 / span 2" in page
+    assert page.count("<figure") == 13  # the plain one, left of two rows of six
 
 
 def test_other_faces_of_the_run_can_be_looked_at(page):

@@ -111,6 +111,13 @@ def test_a_setting_that_differs_is_named_with_both_values(change, named):
         check_same(SETTINGS, SETTINGS | change, "out: faces")
 
 
+def test_other_groups_are_told_by_their_names_and_not_by_their_shares():
+    made, wanted = ({"attribute": a, "target": [1 / n] * n} for a, n in (("race", 18), ("age", 2)))
+    with pytest.raises(ValueError) as caught:
+        check_same(made, wanted, "out: faces")
+    assert "attribute is 'race' there, 'age' here. Give" in str(caught.value)
+
+
 def test_a_world_made_anew_is_told_in_a_line_not_in_a_page():
     files = {"checksums": {f"file{i}": f"{i:064}" for i in range(18)}}
     other = {"checksums": {f"file{i}": f"{i:a>64}" for i in range(18)}}

@@ -363,3 +363,8 @@ def test_a_target_is_read_from_words_and_numbers(world):
 def test_a_target_that_is_no_distribution_is_refused_by_name(world, numbers):
     with pytest.raises(ValueError, match="target"):
         parse_target(world, f"gender={numbers}")
+
+
+def test_shares_without_their_equals_sign_are_told_about_it(world):
+    with pytest.raises(ValueError, match=r"'gender,30,70'; shares follow an equals sign"):
+        parse_target(world, "gender,30,70")

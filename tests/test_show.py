@@ -78,6 +78,17 @@ def test_no_letter_is_smaller_than_eleven_pixels_where_the_page_is_790_wide(inch
     assert min(pixels) == pytest.approx(11, abs=0.01) or min(pixels) > 11
 
 
+@pytest.mark.parametrize("n", [4, 6, 9])
+def test_captions_of_neighbouring_faces_do_not_run_into_each_other(n):
+    faces = np.zeros((n, 8, 8, 3), np.uint8)
+    fig = show.face_rows({"plain": faces, "guided": faces}, ["female european middle"] * n)
+    show.picture(fig, "Black faces with long names.", 790)
+    fig.draw_without_rendering()
+    boxes = [ax.xaxis.label.get_window_extent() for ax in fig.axes[-n:]]
+    assert all(one.x1 < other.x0 for one, other in zip(boxes, boxes[1:], strict=False))
+    assert min(box.y0 for box in boxes) >= 0 and boxes[0].height > 0
+
+
 def test_figures_for_threads_are_none_of_pyplots():
     panels = [("gender", ["female", "male"], {"plain": (show.PLAIN, [0.3, 0.7], None)}, [0.5, 0.5])]
     faces = np.zeros((40, 4, 4, 3), np.uint8)

@@ -174,7 +174,7 @@ def command(options):
         )
     order = read_order(options, options.n)
     if order.n < SHOWN:
-        raise ValueError(f"n: found {order.n}; the picture shows {SHOWN}, so give as many")
+        raise ValueError(f"n: found {order.n}; give at least {SHOWN}, the picture shows as many")
     out = make_folder(options.out)
     announce(order.plain(), order)
     samples, spent = run(order)

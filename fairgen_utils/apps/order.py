@@ -163,7 +163,7 @@ def plan(world, n, attribute=None, method="guided", per_component=60, timed=16):
 
 def announce(*orders, processes=1):
     """Say on standard error what will be made, what for, and about how long it takes."""
-    if sum(order.n for order in orders) < 4 * TIMED:
+    if sum(faces for order in orders for faces, _ in _jobs(order).values()) < 4 * TIMED:
         return  # made as soon as told
     pace, hours = _pace(orders[0].world, TIMED), 0
     for order in orders:
@@ -189,9 +189,9 @@ def _pace(world, timed):
     return per_step, finish, 2 * latents[0].size, images[0].nbytes
 
 
-def _costs(order, pace):
-    world, (per_step, finish, latent_bytes, image_bytes) = order.world, pace
-    nfe = Sampler(world).nfe
+def _jobs(order):
+    """What has to be made, in this order: job -> faces, and network evaluations a face."""
+    world, nfe = order.world, Sampler(order.world).nfe
     jobs = {"faces": (order.n, nfe)}
     if order.method == "localized":
         rest = nfe - start_timestep(world.pipeline, world.timestep, world.num_inference_steps)[1]
@@ -199,8 +199,12 @@ def _costs(order, pace):
         jobs = {"pilot": (pilot, rest), "faces": (order.n, rest)}
     if isinstance(world, OwnWorld) and world.pool is None and order.method != "plain":
         jobs = {"pool": (world.pool_size, nfe)} | jobs
-    rows = []
-    for job, (faces, calls) in jobs.items():
+    return jobs
+
+
+def _costs(order, pace):
+    (per_step, finish, latent_bytes, image_bytes), rows = pace, []
+    for job, (faces, calls) in _jobs(order).items():
         gigabytes = faces * (latent_bytes if job == "pool" else image_bytes) / 1e9
         hours = faces * (calls * per_step + finish) / 3600
         row = {"job": job, "faces": faces, "nfe": calls, "hours": hours}

@@ -32,6 +32,8 @@ figcaption { font-size: 13px; line-height: 1.3; padding-top: .2rem }
 .scroll { overflow-x: auto } table { border-collapse: collapse; margin: 1rem 0; font-size: 15px }
 th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--line); text-align: right;
   font-variant-numeric: tabular-nums } th:first-child, td:first-child { text-align: left }
+td + td { white-space: nowrap }
+@media (max-width: 40rem) { th, td { padding: .3rem .2rem; font-size: 14px } }
 """
 
 
@@ -125,9 +127,9 @@ def write_report(path, order, samples, panels, tables, sentences):
 <div class="faces">{_faces(order, samples)}</div>
 <div class="two"><section><h2>Shares</h2>{_bars_of_page(panels)}</section>
 <section><h2>Numbers</h2>{_table(numbers, "Numbers of both methods")}<p>{said["numbers"]}</p>
-</section></div>
 <h2>Brightness and sharpness</h2>{_table(looks, "Brightness and sharpness of each group")}
-<p>{said["looks"]}</p><p>{said["made"]}</p><p>{said["groups"]}</p></main></body></html>
+<p>{said["looks"]}</p></section></div>
+<p>{said["made"]}</p><p>{said["groups"]}</p></main></body></html>
 """,
     )
 

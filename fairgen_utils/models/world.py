@@ -189,7 +189,11 @@ def parse_target(world, text):
     attribute : tuple of str
     target : ndarray, shape (n_groups,)
     """
-    attribute, _, numbers = text.removeprefix("joint:").partition("=")
+    attribute, equals, numbers = text.removeprefix("joint:").partition("=")
+    if not equals and any(part.strip()[:1].isdigit() for part in attribute.split(",")):
+        raise ValueError(
+            f"target: found {text!r}; shares follow an equals sign, as in gender=0.3,0.7"
+        )
     attribute = world.names(attribute)
     groups = world.groups(attribute)
     if numbers in ("", "uniform"):

@@ -55,6 +55,7 @@ class Controls:
             **WIDE,
         )
         self.fold = ipywidgets.ToggleButton(tooltip="which groups, in which shares", **WIDE)
+        self.fold.add_class("fold")
         self.attributes, self.targets, self.sliders = ipywidgets.VBox(), ipywidgets.VBox(), {}
         self.choice = ipywidgets.VBox([self.attributes, self.targets])
         self.fold.observe(self._turn_fold, "value")

@@ -25,11 +25,13 @@ COLUMNS, LETTERS = 20, 20  # of a sheet: pairs in a row, pixels
 
 def notes_of(run):
     """What must be known of a run's faces, in sentences."""
-    floor = run.fairness["plain"]["fd_floor95"]
-    distances = "; ".join(f"{name} {row['fd_corrected']:.3f}" for name, row in run.fairness.items())
+    distances = "; ".join(
+        f"{name} {row['fd_corrected']:.3f}, noise floor {row['fd_floor95']:.3f}"
+        for name, row in run.fairness.items()
+    )
     return [
         f"{len(run)} faces. {run.settings.said(run.world)}",
-        f"Distance from the wanted shares (FD, corrected): {distances}; noise floor {floor:.3f}.",
+        f"Distance from the wanted shares (FD, corrected): {distances}.",
         f"Above: plain sampling. Below: {METHODS[run.settings.method]}"
         f"{', the same seeds' if run.settings.pairs else ''}.",
         EDIT if run.settings.pairs else OTHERS,

@@ -14,6 +14,7 @@ from fairgen_utils.apps.demo import panels_of
 from fairgen_utils.judge import audit_quality
 
 SHOWN = 10  # pairs side by side: 96 pixels or more each on a projector's 1440
+MOST_COLUMNS = 9  # of one face in every group: as many fit beside the plain one
 LEAST_FOR_QUALITY = 100  # a Frechet distance of fewer faces says little
 LETTERS = 18  # pixels, read from the last row
 FIGURE_WIDTH = 7.8  # inches, shown at 100 pixels or more each
@@ -26,6 +27,9 @@ STYLE = f"""<style>
 .fairgen .widget-html-content p {{ margin: .2rem 0 }}
 .fairgen a {{ color: #0056a3; text-decoration: underline }}
 .fairgen .jupyter-button {{ height: 40px; font-size: {LETTERS}px }}
+.fairgen .fold {{ height: auto; min-height: 40px; white-space: normal; line-height: 1.3 }}
+.fairgen .share {{ display: flex; align-items: center }}
+.fairgen .noUi-handle {{ border: 2px solid #555 }} /* white on white is seen from no row */
 .fairgen :focus-visible {{ outline: 3px solid #0056a3; outline-offset: 2px }}
 .fairgen .widget-readout {{ min-width: 3em; font-size: {LETTERS}px }}
 .fairgen progress {{ width: 14rem; vertical-align: middle }}
@@ -41,8 +45,8 @@ STYLE = f"""<style>
 .fairgen .numbers tr + tr > * {{ border-top: 1px solid #999 }}
 .fairgen .large td {{ font-size: 44px; line-height: 1.15; font-weight: bold; padding-right: .8rem }}
 .fairgen .large th {{ font-weight: normal }}
-.fairgen .cells {{ display: flex; flex-wrap: wrap; gap: 6px; margin: .3rem 0 }}
-.fairgen .cells figure {{ margin: 0; width: 112px; line-height: 1.15 }}
+.fairgen .cells {{ display: grid; gap: 4px 3px; margin: .3rem 0; overflow-x: auto }}
+.fairgen .cells figure {{ margin: 0; line-height: 1.15 }}
 .fairgen .cells img {{ width: 96px; display: block; border: 4px solid transparent }}
 .fairgen .cells .own img {{ border-color: #0056a3 }}
 </style>"""
@@ -118,15 +122,15 @@ def large_numbers(run):
     """Distances from the target, readable from the last row, with their floor."""
     lines = "".join(
         f"<tr><td style='color:{colour}'>{row['fd_corrected']:.3f}</td><th scope='row'>{name}<br>"
+        f"<b>floor {row['fd_floor95']:.3f}</b><br>"
         f"{row['fd_corrected_low']:.3f} to {row['fd_corrected_high']:.3f}</th></tr>"
         for colour, (name, row) in zip(COLOURS, run.fairness.items(), strict=True)
     )
     return (
         "<table class='numbers large' aria-label='distance from the wanted shares'>"
-        f"{lines}<tr><td>{run.fairness['plain']['fd_floor95']:.3f}</td><th scope='row'>noise floor"
-        f"<br>of {len(run)} faces</th></tr></table><p>Distance from the wanted shares (FD, "
-        "corrected; 95 % interval). Below the floor nobody can tell it from luck. In the bars, "
-        "dashed: wanted.</p>"
+        f"{lines}</table><p>Distance from the wanted shares (FD, corrected), its noise floor, its "
+        "95 % interval. Below the floor nobody can tell it from luck; luck adds to it, so it may "
+        "lie above its interval. In the bars, dashed: wanted.</p>"
     )
 
 
@@ -153,7 +157,7 @@ def bars(run):
         for g, group in enumerate(groups)
     ]
     alt = html.escape(f"Shares beside the wanted ones, dashed. {'; '.join(said)}")
-    return f'<img alt="{alt}" src="{data(buffer.getvalue())}" style="width:100%; max-width:1000px">'
+    return f'<img alt="{alt}" src="{data(buffer.getvalue())}" style="width:100%; max-width:1200px">'
 
 
 def _columns(panels):
@@ -201,8 +205,12 @@ def table(run):
 def every_group(run, index, sample):
     """One face in every cell of its attributes."""
     groups = run.world.groups(run.settings.attribute)
-    own = read_as(run, run.plain, index)
-    pictures = [("plain", run.plain.images[index], "")]
+    own, columns = read_as(run, run.plain, index), len(groups)
+    for name in run.world.names(run.settings.attribute):  # a row for each group, if need be
+        if columns > MOST_COLUMNS:
+            columns //= len(run.world.attributes[name])
+    tall = f" style='grid-row: 1 / span {len(groups) // columns}'"
+    pictures = [("plain", run.plain.images[index], tall)]
     pictures += [
         (groups[cell], image, " class='own'" if groups[cell] == own else "")
         for cell, image in zip(sample.components, sample.images, strict=True)
@@ -213,7 +221,8 @@ def every_group(run, index, sample):
         for name, image, mark in pictures
     )
     return (
-        f"<p><b>Face {index} of seed {run.settings.seed} in every group</b>: an edit, not what a "
-        f"person of that group would look like. Framed: read as {own}.</p>"
-        f"<div class='cells'>{figures}</div>"
+        f"<p><b>Face {index} in every group</b>: an edit, not what a person of that group would "
+        f"look like. Framed: read as {own}.</p>"
+        f"<div class='cells' style='grid-template-columns: repeat({columns + 1}, 104px)'>"
+        f"{figures}</div>"
     )

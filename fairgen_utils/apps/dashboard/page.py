@@ -54,7 +54,7 @@ class Dashboard(ipywidgets.HBox):
 
     def __init__(self, world="heads", root=None):
         self.studio, self.thread, self.run = Studio(root), None, None
-        self.first, self._asked, self._stop = 0, None, threading.Event()
+        self.first, self._asked, self._told, self._stop = 0, None, None, threading.Event()
         self.controls = Controls(world, self.studio.root)
         self._build()
         super().__init__(
@@ -105,8 +105,14 @@ class Dashboard(ipywidgets.HBox):
             self._show_pairs()
 
     def ask(self, place):
-        """One of the faces on show, in every group: now, or after the batch at work."""
+        """One of the faces on show, in every group: now, or after the batch at work.
+
+        The one that is shown so already is shown so no more.
+        """
         if self.run is None or self.first + place >= len(self.run):
+            return
+        if self._told == self.first + place:  # pressed again: away with it
+            self.one.value, self._told = "", None
             return
         self._asked = self.run, self.first + place
         if not self.busy:
@@ -114,7 +120,7 @@ class Dashboard(ipywidgets.HBox):
 
     def clear(self):
         """Nothing is on show, and nothing to export."""
-        self.run, self._asked, self.first = None, None, 0
+        self.run, self._asked, self._told, self.first = None, None, None, 0
         for part in (self.numbers, self.bars, self.table, self.one, self.links, self.style):
             part.value = ""
         self.heading.value, self.save.disabled = GUESS, True
@@ -174,12 +180,14 @@ class Dashboard(ipywidgets.HBox):
         before = self.status.value
         self.say(f"Guiding face {index} of seed {run.settings.seed} to every group ...")
         self.one.value = look.every_group(run, index, self.studio.same_face(run, index))
-        self.status.value = before
+        self.status.value, self._told = before, index
 
     def _show(self, run):
         """A run's faces and numbers; of its faces, the newest batch's first ones."""
         before = self.run
         known = 0 if before is None or before.origin != run.origin else len(before)
+        if not known:  # a face of other faces is on show no more
+            self.one.value, self._asked, self._told = "", None, None
         self.run, self.first = run, max(0, min(known, len(run) - look.SHOWN))
         self.heading.value = look.heading(run)
         self._show_pairs()
@@ -209,9 +217,9 @@ class Dashboard(ipywidgets.HBox):
         sheet = look.data(as_png(pair_sheet(run)))
         archive = look.data(archive_of(run), "application/zip")
         self.links.value = (
-            f'<a download="{stem}.png" href="{sheet}">sheet of pairs (PNG)</a>, '
-            f'<a download="{stem}.zip" href="{archive}">everything (zip: faces, labels.csv, '
-            "settings.json)</a>"
+            f'<a download="{stem}.png" href="{sheet}">sheet of pairs (PNG)</a><br>'
+            f'<a download="{stem}.zip" href="{archive}">everything (zip)</a>: faces, labels, '
+            "settings"
         )
 
     def _build(self):

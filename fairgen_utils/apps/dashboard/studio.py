@@ -48,13 +48,13 @@ class Run:
     @cached_property
     def fairness(self):
         """Name -> what `audit_fairness` finds."""
-        settings = self.settings
-        return {
-            name: audit_fairness(
-                self.world, sample.predictions, settings.attribute, np.array(settings.target)
-            )
-            for name, sample in self.samples.items()
-        }
+        settings, found = self.settings, {}
+        for name, sample in self.samples.items():
+            # where quotas said how many faces go to each cell, chance has less to decide
+            given = {"cells": sample.components} if name == "guided" else {}
+            asked = settings.attribute, np.array(settings.target)
+            found[name] = audit_fairness(self.world, sample.predictions, *asked, **given)
+        return found
 
     def cells(self, sample):
         """Which combination of the attributes each face is read as: shape (n,)."""
