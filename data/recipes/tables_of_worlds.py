@@ -63,11 +63,22 @@ def speed_table(results, worlds):
 
 def newcomer_table(results, machine):
     """A newcomer's way from clone to demo, in seconds."""
-    table = pd.read_csv(results / "newcomer.csv")
+    table, cores = _waits(results / "newcomer.csv")
+    note = f"\nOn {cores} CPU cores, once, in an empty folder and environment, packages"
+    note += " from a local mirror"
+    return f"{table}{note}: downloading takes longer than that.\n"
+
+
+def dashboard_table(results, machine):
+    """A lecturer's way from `make dashboard` to a sheet of pairs, in seconds."""
+    table, cores = _waits(results / "dashboard.csv")
+    return f"{table}\nOn {cores} CPU cores, once, after the set-up, with the heads.\n"
+
+
+def _waits(path):
+    """Seconds of every step and since the beginning as a table, and how many cores there were."""
+    table = pd.read_csv(path)
     rows = [
         [row.step, f"{row.seconds:.0f}", f"{row.seconds_so_far:.0f}"] for row in table.itertuples()
     ]
-    note = f"\nOn {table['cores'][0]} CPU cores, once, in an empty folder and environment, packages"
-    note += " from a local mirror"
-    header = ["step", "seconds", "since the beginning"]
-    return markdown(header, rows) + f"{note}: downloading takes longer than that.\n"
+    return markdown(["step", "seconds", "since the beginning"], rows), table["cores"][0]

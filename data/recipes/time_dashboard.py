@@ -9,6 +9,7 @@ Chrome. Writes data/results/dashboard.csv.
 
 import argparse
 import os
+import platform
 import shutil
 import signal
 import socket
@@ -17,6 +18,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -95,8 +97,10 @@ def main():
         timed(options.port, options.sheet, options.pictures)  # taking them takes time
         return
     steps = timed(options.port, options.sheet)
-    table = pd.DataFrame({"step": steps.keys(), "seconds": [round(s, 1) for s in steps.values()]})
-    table.insert(0, "cores", os.cpu_count())
+    so_far = np.array(list(steps.values())).round(1)
+    seconds = np.diff(so_far, prepend=0).round(1)
+    table = pd.DataFrame({"step": steps.keys(), "seconds": seconds, "seconds_so_far": so_far})
+    table = table.assign(cores=os.cpu_count(), python=platform.python_version())
     table.to_csv(ROOT / "data" / "results" / "dashboard.csv", index=False)
 
 

@@ -29,7 +29,13 @@ from tables_of_studies import (
     others_table,
     overshoot_table,
 )
-from tables_of_worlds import classifier_table, newcomer_table, speed_table, training_table
+from tables_of_worlds import (
+    classifier_table,
+    dashboard_table,
+    newcomer_table,
+    speed_table,
+    training_table,
+)
 
 from fairgen_utils._files import write_whole
 
@@ -49,6 +55,7 @@ TABLES = {
     "groups": groups_table,
     "judges": judges_table,
     "newcomer": newcomer_table,
+    "dashboard": dashboard_table,
     "others": others_table,
     "shares": shares_table,
     "classifier": classifier_table,

@@ -142,7 +142,7 @@ def sentences_of(order, samples, spent):
             f"{spent['seconds']:.0f} s, once."
         )
     return {
-        "title": f"{world.name}: faces before and after, {_listed(order.attribute)}",
+        "title": f"{world.name}, before and after: {_listed(order.attribute)}",
         "which": which,
         "read": "Below each picture stands what the classifier reads"
         + (": first above, then below, or once where it is the same." if paired else "."),
