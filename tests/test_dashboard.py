@@ -280,12 +280,19 @@ def test_pressing_the_same_face_again_puts_it_away(page):
         assert bool(page.one.value) == shown
 
 
-def test_a_face_of_another_seed_is_on_show_no_more(page):
+def test_a_face_of_another_seed_is_on_show_no_more(page, monkeypatch):
     press(page)
     page.ask(1)
     page.thread.join(60)
-    page.controls.seed.value = 5
-    page._asked = page.run, 2  # pressed while the other seed's first batch is made
+    page.controls.seed.value, batches = 5, page.studio.batches
+
+    def touched(settings):
+        for step in batches(settings):
+            if step.run is not None and len(step.run) == 64:
+                page.ask(2)  # while the other seed's first batch is made
+            yield step
+
+    monkeypatch.setattr(page.studio, "batches", touched)
     press(page)
     assert page.run.settings.seed == 5 and not page.one.value
 
