@@ -3,8 +3,10 @@
 For every setting, generators of a known FD are made up, their faces drawn and labelled, and the
 interval of `fd_interval` computed as an audit would. With correction, every replicate has a
 classifier of its own, right for three faces in four, and its confusion matrix is counted on few
-held-out faces: 3,000 in all, and at least 100 of each group. Settings are written as soon as they
-are simulated; a killed run picks up where it stopped. Delete rows to simulate them again.
+held-out faces: 3,000 in all, and at least 100 of each group. Of many settings some cover too
+seldom by chance: those below LEAST are simulated again, ten times as often, by other draws.
+Settings are written as soon as they are simulated; a killed run picks up where it stopped. Delete
+rows to simulate them again.
 """
 
 import argparse
@@ -20,6 +22,7 @@ from tqdm import tqdm
 from fairgen_utils.measure import fd_interval
 
 FD, GROUPS, FACES = (0, 0.02, 0.05, 0.1, 0.3), (2, 3, 6, 8, 18), (200, 1000, 2000, 6000)
+LEAST = 0.935
 RIGHT = 0.75  # of a made-up classifier's labels, plus what its errors hit by chance
 
 
@@ -53,8 +56,8 @@ def replicate(fd, n_groups, n, corrected, rng):
 
 def simulate(setting):
     """The row of one setting."""
-    fd, n_groups, n, corrected, replicates = setting
-    rng = np.random.default_rng([round(fd * 100), n_groups, n, corrected])
+    fd, n_groups, n, corrected, replicates, *again = setting
+    rng = np.random.default_rng([round(fd * 100), n_groups, n, corrected, *again])
     ends = [replicate(fd, n_groups, n, corrected, rng) for _ in range(replicates)]
     low, high = np.array(ends).T
     held = (low <= fd + 1e-12) & (fd <= high + 1e-12)
@@ -78,11 +81,20 @@ def main():
         for corrected, k, n, fd in itertools.product((False, True), GROUPS, FACES, FD)
         if not table.has(fd=fd, n_groups=k, n=n, corrected=int(corrected))
     ]
+    most = 10 * options.replicates
+
+    def doubtful():
+        low = table.rows.query("coverage < @LEAST and replicates < @most")
+        rows = low[["fd", "n_groups", "n", "corrected"]].itertuples(index=False)
+        return [(float(fd), int(k), int(n), int(c), most, 1) for fd, k, n, c in rows]
+
     os.environ["OMP_NUM_THREADS"] = "1"  # matrices this small are slower on several threads
     context = multiprocessing.get_context("spawn")
     with context.Pool(options.processes) as pool:
-        for row in tqdm(pool.imap(simulate, settings), total=len(settings), desc="settings"):
-            table.add([row])
+        for todo in (lambda: settings, doubtful):
+            found = todo()
+            for row in tqdm(pool.imap(simulate, found), total=len(found), desc="settings"):
+                table.add([row])
 
 
 if __name__ == "__main__":
