@@ -5,6 +5,7 @@ Slowness is no error: `make times` writes the seconds beside the course's promis
 
 import csv
 import os
+import platform
 from collections import defaultdict
 from pathlib import Path
 
@@ -25,6 +26,14 @@ lenient = []
 def cores():
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def machine():
+    """What this computer calls its processor."""
+    told = Path("/proc/cpuinfo")
+    lines = told.read_text(encoding="utf-8").splitlines() if told.exists() else []
+    named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.processor() or platform.machine()
 
 
 def times(seconds):
@@ -131,5 +140,6 @@ def pytest_terminal_summary(terminalreporter, config):
     elif path:
         with path.open("w", newline="", encoding="utf-8") as file:
             table = csv.writer(file, lineterminator="\n")
-            table.writerow(["notebook", "seconds", "promised", "cores"])
-            table.writerows([name, round(took), promised, cores()] for name, took, promised in rows)
+            table.writerow(["notebook", "seconds", "promised", "threads", "cores", "machine"])
+            where = os.environ.get("OMP_NUM_THREADS") or cores(), cores(), machine()
+            table.writerows([name, round(took), promised, *where] for name, took, promised in rows)

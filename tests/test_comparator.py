@@ -164,6 +164,40 @@ def test_a_tolerance_without_a_reason_or_a_number_is_refused(tags, metadata, sai
         widened(cell(*tags, **metadata))
 
 
+# --- the course's own outputs --------------------------------------------------------------------
+
+# a notebook, what one of its cells printed, and what a wrong change would have made of it
+MUTATIONS = {
+    "a larger FD": ("00_*", r"(plain +FD 0)\.\d", r"\1.9"),
+    "another sample": ("07_*", r"N = \d+", "N = 17"),
+    "a share of another size": ("08_*", r"(plain faces: 0)\.\d", r"\1.0"),
+    "a sign that turned": ("08_*", r"(moved outward minus alone +)\+", r"\1-"),
+    "a floor that fell": ("09_*", r"(race .*floor 0)\.\d\d", r"\1.01"),
+    "an interval that lost its end": ("01_*", r" to (0\.\d+)\)", r" to 0.999)"),
+}
+
+
+def printed(name):
+    """Cells of a committed notebook, each with what it printed."""
+    (path,) = (ROOT / "notebooks").glob(f"{name}.ipynb")
+    for made in nbformat.read(path, as_version=4).cells:
+        text = "".join(o.get("text", "") for o in made.get("outputs", []))
+        if text:
+            yield made, text
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS)
+def test_a_changed_number_of_a_notebook_is_caught_whatever_its_cell_allows(mutation):
+    name, pattern, becomes = MUTATIONS[mutation]
+    cells = [(made, text) for made, text in printed(name) if re.search(pattern, text)]
+    assert cells, f"no cell of {name} prints {pattern}"
+    for made, text in cells[:1]:
+        changed = re.sub(pattern, becomes, text, count=1)
+        assert changed != text
+        assert differences(text, changed, widened(made))
+        assert not differences(text, text, widened(made))
+
+
 # --- as nbval runs it ----------------------------------------------------------------------------
 
 

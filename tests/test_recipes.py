@@ -265,6 +265,26 @@ def test_a_copied_face_is_found_and_a_stranger_is_further_away():
     assert 0 <= asked.min() and asked.max() <= 1
 
 
+def test_a_group_that_lost_has_a_name_and_an_interval_and_evenness_is_no_gain(world):
+    from study_groups import change_rows
+
+    rng, n = np.random.default_rng(0), 600
+    attribute = world.cell_attributes[0]
+    features = rng.normal(size=(n, len(world.group_moments(attribute)[0][0])))
+    labels = {a: rng.integers(0, len(world.groups(a)), n) for a in world.cell_attributes}
+    plain = Predictions(labels, {}, features)
+    # faces of one group moved away; those of the others come twice, so that shares differ, too
+    moved = labels[attribute] == 1
+    again = np.concatenate([np.arange(n), np.flatnonzero(~moved)])
+    worse = (features + 9.0 * moved[:, None])[again]
+    changed = Predictions({a: of[again] for a, of in labels.items()}, {}, worse)
+    rows = {row["group"]: row for row in change_rows(world, plain, changed, 20, rng)}
+    same, lost = (rows[group] for group in world.groups(attribute)[:2])
+    assert same["change"] == pytest.approx(0, abs=1e-6)
+    assert same["n"] == np.sum(labels[attribute] == 0)
+    assert 0 < lost["change_low"] < lost["change"] < lost["change_high"]
+
+
 # The faces that methods are judged by
 
 

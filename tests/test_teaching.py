@@ -174,9 +174,13 @@ def test_a_question_to_predict_ends_its_slide(name):
     from make_slides import PREDICT, slides_of
 
     cells = slides_of(nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", 4)).cells
-    for asked, after in zip(cells, cells[1:], strict=False):
-        if PREDICT in asked.source:
-            assert after.metadata["slideshow"]["slide_type"] != "-", asked.source
+    kinds = [cell.metadata["slideshow"]["slide_type"] for cell in cells]
+    for place, cell in enumerate(cells):
+        if PREDICT in cell.source:
+            assert kinds[place + 1] == "notes", "the speaker isn't told what comes out"
+            assert kinds[place + 2] != "-", cell.source
+        if cell.cell_type == "code" and cell.source:
+            assert kinds[place] == "-", "code stands alone on its slide"
 
 
 def test_a_caption_stays_with_its_figure_when_code_came_between():
@@ -187,10 +191,12 @@ def test_a_caption_stays_with_its_figure_when_code_came_between():
     new_code, new_text = nbformat.v4.new_code_cell, nbformat.v4.new_markdown_cell
     drawn, printed = new_code("draw()", outputs=[shown]), new_code("print(1)")
     notebook = nbformat.v4.new_notebook(cells=[drawn, printed, new_text("*Grey: real heads.*")])
-    figure, caption, code = slides_of(notebook).cells
-    assert figure.outputs and caption.cell_type == "markdown" and code.source == "print(1)"
-    kinds = [cell.metadata["slideshow"]["slide_type"] for cell in (figure, caption, code)]
-    assert kinds == ["subslide", "-", "subslide"]
+    figure, drawing, caption, code = slides_of(notebook).cells
+    assert figure.outputs and caption.source == "*Grey: real heads.*"
+    assert "draw()" in drawing.source and "print(1)" in code.source
+    cells = (figure, drawing, caption, code)
+    kinds = [cell.metadata["slideshow"]["slide_type"] for cell in cells]
+    assert kinds == ["subslide", "notes", "-", "notes"]
 
 
 def test_formulas_become_mathml_and_prices_stay():
@@ -256,6 +262,8 @@ def test_the_key_numbers_are_those_of_the_results():
         "(a) the published recipe": "uniform",
         "(d) a Gaussian per cell, weights from a pilot": "localized_pilot",
         "(e) the same, means moved outward": "overshoot",
+        "guidance by the mixture": "guided",
+        "the same, quotas trimmed by a pilot": "guided_pilot",
         "rejection with the classifier": "rejection",
         "classifier guidance": "guidance",
     }

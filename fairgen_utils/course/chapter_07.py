@@ -7,25 +7,25 @@ from fairgen_utils.judge import manifold_scores
 
 
 def check_times_cheaper(answer):
-    """Exercise 7.1: calls per kept face, rejection over localized, from the results' table."""
+    """Exercise 7.1: calls per kept face, rejection over guided, from the results' table."""
     heads = results("fairness").query("world == 'heads'")
     calls = heads.groupby("method")["nfe"].mean()
-    rejection, localized = calls["rejection"], calls["overshoot"]
+    rejection, guided = calls["rejection"], calls["guided"]
     mistakes = [
         (
-            localized / rejection,
+            guided / rejection,
             "that is the other way round: how many times more does rejection need?",
         ),
         (
-            rejection / calls["plain"],
-            "that is against plain sampling, which is not evened out.",
+            rejection / calls["overshoot"],
+            "that is against `overshoot`, which starts half-way; look for `guided`.",
         ),
-        (rejection - localized, "that is a difference; how many times?"),
+        (rejection - guided, "that is a difference; how many times?"),
     ]
 
     def diagnose(value):
         otherwise = f"{value:.3g} isn't the quotient of the two means. Only rows of the heads?"
-        return verdict(value, rejection / localized, mistakes, otherwise, rtol=0.02)
+        return verdict(value, rejection / guided, mistakes, otherwise, rtol=0.02)
 
     check_number("7.1", answer, diagnose)
 

@@ -4,9 +4,10 @@
     python notebooks/teaching/make_slides.py 03_measuring_bias     # one of them
 
 Headings begin a new column of slides (arrow right), what belongs to them lies below (arrow down).
-Of a cell that draws, its figure is shown, with its caption if both fit; of another, code and what
-it printed. A question to predict ends its slide, so that the room can answer before the next one
-does. Exercises are left out.
+Of a cell that draws, its figure is shown, with its caption if both fit; of another, what it
+printed, and its code only below the text that explains it. A question to predict ends its slide,
+so that the room can answer before the next one does. Exercises are left out. The speaker's notes
+(key s) have all code, and what will come out after each question.
 """
 
 import argparse
@@ -38,8 +39,9 @@ TEMPLATE = """{%- extends 'reveal/index.html.j2' -%}
 {%- block html_head_js_mathjax -%}{%- endblock -%}
 {%- block html_head_css -%}<style>{{ resources.slides.style }}</style>{%- endblock -%}
 {%- block footer_js -%}<script>{{ resources.slides.script }}</script>
-<script>Reveal.initialize({hash: true, slideNumber: true, width: 1280, height: 720,
-  center: false, transition: "none", margin: 0.02})</script>{%- endblock -%}
+<script>Reveal.initialize({plugins: [RevealNotes], hash: true, slideNumber: true,
+  width: 1280, height: 720, center: false, transition: "none", margin: 0.02})</script>
+{%- endblock -%}
 """
 STYLE = """
 .reveal .slides section { text-align: left; height: 700px; overflow-y: auto; padding-top: 30px }
@@ -84,21 +86,45 @@ def slides_of(notebook):
     """The notebook as slides, without exercises and without code that only draws."""
     slides = nbformat.v4.new_notebook(metadata=notebook.metadata)
     used = 0  # pixels of the current slide
-    for cell, joins in _parts(notebook):
-        tall = _height(cell)
-        joined = joins and used + tall <= HEIGHT
-        used = tall + (used if joined else 0)
-        kind = "-" if joined else "subslide"
-        if cell.cell_type == "markdown":
-            kind = "slide" if cell.source.startswith("#") else kind
-            cell.source = with_mathml(cell.source)
-        cell.metadata["slideshow"] = {"slide_type": kind}
-        slides.cells.append(cell)
+    parts = _parts(notebook)
+    for place, (cell, joins, told) in enumerate(parts):
+        joined = joins and used + _height(cell) <= HEIGHT
+        if cell.cell_type == "code" and cell.source and not joined:
+            # nobody reads code that stands alone: it goes to the notes, what it printed stays
+            told, cell.source = _told(cell.source), ""
+            cell.metadata["transient"] = {"remove_source": True}
+        if cell.cell_type == "markdown" or cell.outputs or cell.source:
+            tall = _height(cell)
+            used = tall + (used if joined else 0)
+            kind = "-" if joined else "subslide"
+            if cell.cell_type == "markdown":
+                kind = "slide" if cell.source.startswith("#") else kind
+                told = told or _answer(cell.source, parts[place + 1 :])
+                cell.source = with_mathml(cell.source)
+            cell.metadata["slideshow"] = {"slide_type": kind}
+            slides.cells.append(cell)
+        if told and slides.cells:
+            notes = nbformat.v4.new_markdown_cell(told)
+            notes.metadata["slideshow"] = {"slide_type": "notes"}
+            slides.cells.append(notes)
     return slides
 
 
+def _told(source):
+    """Code, as the speaker's notes have it."""
+    return f"```python\n{source}\n```"
+
+
+def _answer(question, rest):
+    """For the notes of a slide that asks: the text that follows it, which says what came out."""
+    if PREDICT not in question:
+        return ""
+    texts = (cell.source for cell, _, _ in rest if cell.cell_type == "markdown")
+    return with_mathml("What comes out: " + next(texts, "see the next slide."))
+
+
 def _parts(notebook):
-    """What the slides show, in order, and whether each may share the slide of the one before."""
+    """What the slides show, in order, whether each may share the slide before, and its notes."""
     parts = []
     figure = None  # the place after the last figure, as long as no text came between
     for cell in notebook.cells:
@@ -108,11 +134,11 @@ def _parts(notebook):
             pages = [nbformat.v4.new_markdown_cell(page) for page in pages_of(cell.source)]
             below = parts and parts[-1][0].cell_type == "code"
             if figure and pages[0].source.startswith("*") and not pages[0].source.startswith("**"):
-                parts.insert(figure, (pages.pop(0), True))  # a caption stays with its figure
+                parts.insert(figure, (pages.pop(0), True, ""))  # a caption stays with its figure
                 below = below and figure == len(parts) - 1
             for page in pages:
                 new = page.source.startswith("#") or PREDICT in page.source
-                parts.append((page, bool(below and not new)))
+                parts.append((page, bool(below and not new), ""))
                 below = False
             figure = None
             continue
@@ -124,16 +150,17 @@ def _parts(notebook):
             picture.metadata.pop("image/png", None)
             shown = nbformat.v4.new_code_cell("", outputs=[picture])
             shown.metadata["transient"] = {"remove_source": True}
-            parts.append((shown, False))
+            parts.append((shown, False, _told(cell.source)))
             figure = len(parts)
-        if not pictures and len(cell.source.splitlines()) <= LINES:
-            parts.append((_code(cell), bool(parts) and _introduces(parts[-1])))
+        if not pictures:
+            fits = len(cell.source.splitlines()) <= LINES
+            parts.append((_code(cell), fits and bool(parts) and _introduces(parts[-1]), ""))
     return parts
 
 
 def _introduces(part):
     """Whether code may follow on the slide: below a text that begins it and asks nothing."""
-    cell, joins = part
+    cell, joins, _ = part
     return cell.cell_type == "markdown" and not joins and PREDICT not in cell.source
 
 
@@ -187,7 +214,9 @@ def reveal():
     sheets = [folder / "reset.css", folder / "reveal.css", folder / "theme" / "white.css"]
     # a theme may ask the network for its fonts; the system's will do
     style = re.sub(r"@import url\([^)]*\);?", "", "".join(s.read_text("utf-8") for s in sheets))
-    return {"style": style + STYLE, "script": (folder / "reveal.js").read_text("utf-8")}
+    scripts = [folder / "reveal.js", folder.parent / "plugin" / "notes" / "notes.js"]
+    script = "\n".join(path.read_text("utf-8") for path in scripts)
+    return {"style": style + STYLE, "script": script}
 
 
 def write_slides(path, out):
