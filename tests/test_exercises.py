@@ -109,11 +109,12 @@ TIMES_CHEAPER = CALLS["rejection"] / CALLS["guided"]
 JOINT = RESULTS.query("world == 'utkface' and attribute == 'gender,race'")
 FD = JOINT.groupby("method")["fd_corrected"].mean()
 REDUCTION = 1 - FD["localized_pilot"] / FD["plain"]
+GENDERS = np.repeat([0, 1, 0], [9, 15, 4])  # of the first 24 faces 9 are female
+READ = np.zeros(40, int), np.repeat([1, 0], [12, 28])  # true and read
 CARD = {entry: "One sentence of five words, N = 10." for entry in course.CARD_ENTRIES}
 
 # check, its other arguments, a right answer, and wrong ones with a word of what should be said
 CASES = {
-    "female_share": (0.28, [(0.72, "male"), (84, "part"), (28, "percent"), (0.5, "216")]),
     "rare_share": (
         0.040,
         [
@@ -405,6 +406,26 @@ def test_error_of_guess_diagnoses(capsys):
         assert word in capsys.readouterr().out
 
 
+def test_called_female_diagnoses(capsys):
+    course.check_called_female(9, GENDERS)
+    assert "correct." in capsys.readouterr().out
+    for wrong, word in ((15, "men"), (13, "first 24"), (9 / 24, "share"), (11, "isn't it")):
+        course.check_called_female(wrong, GENDERS)
+        assert word in capsys.readouterr().out
+    course.check_called_female(9, "labels")
+    assert "second argument" in capsys.readouterr().out
+
+
+def test_classifier_error_diagnoses(capsys):
+    course.check_classifier_error(0.3, READ)
+    assert "correct." in capsys.readouterr().out
+    for wrong, word in ((0.7, "right"), (12, "how many"), (30, "per cent"), (0.5, "differ")):
+        course.check_classifier_error(wrong, READ)
+        assert word in capsys.readouterr().out
+    course.check_classifier_error(0.3, 7)
+    assert "second argument" in capsys.readouterr().out
+
+
 def test_times_cheaper_diagnoses(capsys):
     course.check_times_cheaper(TIMES_CHEAPER)
     assert "correct." in capsys.readouterr().out
@@ -546,6 +567,7 @@ VALUES = [
 FUNCTIONS = [raising, lambda: 3, *[lambda *arguments, value=value: value for value in VALUES]]
 FUNCTIONS += [now_and_then]
 GIVEN = {"error_of_guess": LATENTS, "share_of_women": HEADS}
+GIVEN |= {"called_female": GENDERS, "classifier_error": READ}
 CHECKS = [name for name in course.__all__ if name.startswith("check_")]
 
 
@@ -599,6 +621,7 @@ SECRETS = {name: [answer] for name, (answer, _) in CASES.items() if isinstance(a
 SECRETS |= {"compression": (12, 6), "published_fd": (0.5, np.sqrt(0.5))}
 SECRETS |= {"two_components": (0.2, 0.4, 0.9), "share_of_women": [2 / 3]}
 SECRETS |= {"reduction": [REDUCTION], "times_cheaper": [TIMES_CHEAPER]}
+SECRETS |= {"called_female": [9], "classifier_error": [0.3]}
 
 
 @pytest.mark.parametrize("name", SECRETS)

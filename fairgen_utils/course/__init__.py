@@ -6,7 +6,7 @@ A file per chapter, read when one of its checks is first asked for.
 import importlib
 
 _CHAPTERS = (
-    ("check_female_share",),
+    ("check_called_female", "check_classifier_error"),
     ("check_rare_share", "check_melting_alpha", "check_ancestral_step"),
     ("check_compression", "check_noise_from_velocity", "check_error_of_guess"),
     ("check_faces_needed", "check_published_fd", "check_repaired_fd", "check_largest_fd"),
