@@ -25,6 +25,7 @@ RUN := .venv/bin/python
 READY := .venv/ready
 # a quarter of an hour for a cell: that finds what hangs, and not a slow or busy machine
 NBVAL := $(RUN) -m pytest --nbval --nbval-current-env --nbval-cell-timeout=900 \
+  --nbval-kernel-startup-timeout=900 \
   --nbval-sanitize-with=tests/nbval_sanitize.cfg
 # a file's tests share what it takes long to make, so they stay together
 SIDE_BY_SIDE := --numprocesses $(JOBS) --dist loadfile
@@ -92,7 +93,7 @@ results: $(READY)
 bench: $(READY)
 	$(RUN) -m fairgen_utils bench
 
-## time every notebook on this machine, into data/results/course_times.csv
+## time every notebook on this machine, with its memory, into data/results/course_times.csv
 times: $(READY)
 	$(NBVAL) --times data/results/course_times.csv notebooks
 

@@ -7,6 +7,7 @@ half-installed; with it, a newer pyproject.toml only updates .venv. Two at once:
 # Nothing newer than Python 3.6 knows is used before the version is checked.
 
 import argparse
+import errno
 import os
 import shutil
 import subprocess
@@ -132,6 +133,8 @@ def main(arguments=None):
     except Stopped as error:
         sys.exit(str(error))
     except OSError as error:
+        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+            sys.exit(f"{ROOT} cannot be written to ({error.strerror}); copy it to where you may")
         sys.exit(f"set-up stopped ({error}); the same command starts over")
     except KeyboardInterrupt:
         sys.exit("interrupted; the same command starts over")

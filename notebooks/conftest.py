@@ -1,4 +1,4 @@
-"""How nbval compares a notebook's outputs, and how long each notebook takes.
+"""How nbval compares a notebook's outputs, how long each notebook takes and how much memory.
 
 Slowness is no error: `make times` writes the seconds beside the course's promise, for a reader.
 """
@@ -6,6 +6,7 @@ Slowness is no error: `make times` writes the seconds beside the course's promis
 import csv
 import os
 import platform
+import re
 from collections import defaultdict
 from pathlib import Path
 
@@ -18,7 +19,7 @@ NOTEBOOK_SECONDS = 180
 COURSE_SECONDS = 12 * 60
 SOLUTIONS_SECONDS = 8 * 60
 
-spent = defaultdict(float)
+spent, held = defaultdict(float), defaultdict(float)
 failed = set()
 lenient = []
 
@@ -46,6 +47,15 @@ def times(seconds):
         ("all notebooks of the course", sum(course.values()), COURSE_SECONDS),
         ("all solutions", solutions, SOLUTIONS_SECONDS),
     ]
+
+
+def peak(process):
+    """Gigabytes that a process has held at most; 0 where the system does not say (not Linux)."""
+    try:
+        told = Path(f"/proc/{process}/status").read_text()
+    except OSError:
+        return 0.0
+    return int(re.search(r"VmHWM:\s*(\d+) kB", told)[1]) / 1e6
 
 
 class Output(str):
@@ -76,7 +86,11 @@ class Cell(nbval.plugin.IPyNbCell):
                 self.user_properties.append(("lenient", f"not compared: {reason_of(self.cell)}"))
         except ValueError as problem:
             self.raise_cell_error(str(problem))
-        super().runtest()
+        try:
+            super().runtest()
+        finally:
+            gigabytes = peak(self.parent.kernel.km.provisioner.pid)
+            self.user_properties.append(("gigabytes", gigabytes))
 
     def sanitize(self, s):
         s = super().sanitize(s)
@@ -117,6 +131,9 @@ def pytest_runtest_logreport(report):
     if report.failed:
         failed.add(report.location[0])
     if report.when == "call":
+        for name, value in report.user_properties:
+            if name == "gigabytes":
+                held[report.location[0]] = max(held[report.location[0]], value)
         lenient.extend(
             f"{report.location[2]}: {words}"
             for name, words in report.user_properties
@@ -126,10 +143,10 @@ def pytest_runtest_logreport(report):
 
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter, config):
-    terminalreporter.section("seconds a notebook, and what the course promises")
-    rows = times(spent)
-    for name, took, promised in rows:
-        terminalreporter.line(f"{took:6.0f} {promised:6.0f}  {name}")
+    terminalreporter.section("a notebook's seconds, what the course promises, gigabytes of memory")
+    rows = [(*row, held.get(row[0], max(held.values(), default=0))) for row in times(spent)]
+    for name, took, promised, gigabytes in rows:
+        terminalreporter.line(f"{took:6.0f} {promised:6.0f} {gigabytes:6.2f}  {name}")
     if lenient:
         terminalreporter.section("cells that are compared less strictly, and why")
         for line in sorted(lenient):
@@ -140,6 +157,8 @@ def pytest_terminal_summary(terminalreporter, config):
     elif path:
         with path.open("w", newline="", encoding="utf-8") as file:
             table = csv.writer(file, lineterminator="\n")
-            table.writerow(["notebook", "seconds", "promised", "threads", "cores", "machine"])
+            head = ["notebook", "seconds", "promised", "gigabytes", "threads", "cores", "machine"]
             where = os.environ.get("OMP_NUM_THREADS") or cores(), cores(), machine()
-            table.writerows([name, round(took), promised, *where] for name, took, promised in rows)
+            table.writerow(head)
+            for name, took, promised, gigabytes in rows:
+                table.writerow([name, round(took), promised, f"{gigabytes:.2f}", *where])

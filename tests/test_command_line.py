@@ -44,11 +44,6 @@ def environment():
     return os.environ | {"PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1"}
 
 
-def run(*arguments):
-    command = [sys.executable, "-m", "fairgen_utils", *map(str, arguments)]
-    return subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=HANG)
-
-
 def order(n=20, **given):
     return Order(make_world(), "tone", [0.5, 0.5], n, **given)
 
@@ -85,6 +80,7 @@ def test_a_dataset_has_its_pictures_labels_and_provenance(unbroken):
 
 
 @forks
+@pytest.mark.slow
 def test_runs_killed_at_random_moments_end_as_an_unbroken_one(unbroken, tmp_path):
     """Twenty kills; when a run gets done in between, the next one begins another dataset."""
 
@@ -106,7 +102,7 @@ def test_runs_killed_at_random_moments_end_as_an_unbroken_one(unbroken, tmp_path
 
 def test_the_same_command_again_changes_nothing(unbroken):
     before = {path: path.stat().st_mtime_ns for path in unbroken.rglob("*.png")}
-    assert run(*GENERATE, "--out", unbroken).returncode == 0
+    assert main([*GENERATE, "--out", str(unbroken)]) == 0
     assert before == {path: path.stat().st_mtime_ns for path in unbroken.rglob("*.png")}
 
 
@@ -123,12 +119,13 @@ def test_the_same_command_again_changes_nothing(unbroken):
         (["--world", "nowhere"], "nowhere"),
     ],
 )
-def test_generate_refuses_kindly(unbroken, tmp_path, arguments, message):
+def test_generate_refuses_kindly(unbroken, tmp_path, capsys, arguments, message):
     folder = tmp_path / "faces"
     shutil.copytree(unbroken, folder)
-    result = run(*GENERATE, *arguments, "--out", folder)
-    assert result.returncode == 2
-    assert message in result.stderr.splitlines()[-1] and "Traceback" not in result.stderr
+    with pytest.raises(SystemExit) as stopped:
+        main([*GENERATE, *arguments, "--out", str(folder)])
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err.splitlines()[-1]
     assert contents(folder) == contents(unbroken)
 
 
@@ -179,10 +176,10 @@ def test_measured_shares_are_those_of_the_table(unbroken):
     assert inside.all() and (measured["n"] == N).all() and fairness["n"].tolist() == [N]
 
 
-def test_measure_prints_shares_and_draws_them(unbroken, tmp_path):
-    result = run("measure", unbroken / "images", *TINY, "--out", tmp_path)
-    assert result.returncode == 0, result.stderr
-    assert "bright" in result.stdout and "fd_corrected" in result.stdout
+def test_measure_prints_shares_and_draws_them(unbroken, tmp_path, capsys):
+    assert main(["measure", str(unbroken / "images"), *TINY, "--out", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert "bright" in said and "fd_corrected" in said
     assert Image.open(tmp_path / "shares.png").width > 300
     assert set(pd.read_csv(tmp_path / "shares.csv")["group"]) == {"dark", "bright"}
 
@@ -296,6 +293,7 @@ def measured(folder, out, **given):
     return subprocess.run(list(map(str, command)), **given)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-16"])
 def test_a_terminal_that_lacks_letters_costs_nothing(encoding, unbroken, tmp_path):
     folder = tmp_path / "Gesichter \N{SNOWMAN}"  # a letter that the first two lack
@@ -316,6 +314,7 @@ def test_a_terminal_that_lacks_letters_costs_nothing(encoding, unbroken, tmp_pat
 
 
 @pytest.mark.skipif(os.name == "nt", reason="pipes close in another way there")
+@pytest.mark.slow
 @pytest.mark.parametrize("both", [False, True])
 def test_a_pipe_that_closes_costs_nothing(both, unbroken, tmp_path):
     reader, writer = os.pipe()
@@ -328,6 +327,7 @@ def test_a_pipe_that_closes_costs_nothing(both, unbroken, tmp_path):
     assert (tmp_path / "out" / "shares.csv").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 def test_a_log_that_cannot_be_written_costs_nothing(unbroken, tmp_path):
     with open("/dev/full", "w") as full:

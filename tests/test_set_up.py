@@ -1,5 +1,6 @@
 """A newcomer's first command: what stops it is told in a sentence, and it starts over."""
 
+import errno
 import importlib.util
 import os
 import re
@@ -80,6 +81,7 @@ def said(process):
     return process.communicate(timeout=HANG)[0]
 
 
+@pytest.mark.slow
 @needs_make
 def test_two_makes_at_once_set_up_once_in_a_folder_with_blanks_and_umlauts(folder):
     both = [make(folder, ".venv/ready") for _ in range(2)]
@@ -93,6 +95,7 @@ def test_two_makes_at_once_set_up_once_in_a_folder_with_blanks_and_umlauts(folde
     assert "up to date" in said(make(folder, ".venv/ready"))
 
 
+@pytest.mark.slow
 @needs_make
 def test_a_set_up_that_fails_says_so_and_starts_over(folder):
     failed = make(folder, ".venv/ready", TORCH="no-such-torch==1")
@@ -128,6 +131,15 @@ def test_too_small_a_disk_is_told_before_anything_is_fetched(script, folder, mon
     with pytest.raises(SystemExit, match="1.5 GB of disk are free here, set-up takes up to 3 GB"):
         script.main([])
     assert not (folder / ".venv").exists()
+
+
+def test_a_folder_that_cannot_be_written_to_is_told_to_be_copied(script, folder, monkeypatch):
+    def forbidden(*arguments):
+        raise OSError(errno.EROFS, "Read-only file system", str(folder / ".venv.lock"))
+
+    monkeypatch.setattr(script, "open", forbidden, raising=False)
+    with pytest.raises(SystemExit, match="cannot be written to .Read-only .*copy it to where"):
+        script.main([])
 
 
 def test_a_disk_that_fills_up_on_the_way_is_named(script, folder, monkeypatch):

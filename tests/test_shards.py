@@ -67,6 +67,7 @@ def test_shards_hold_the_faces_that_were_asked_for(unbroken):
         assert (picture.mean() > 127.5) == (row.tone == "bright")
 
 
+@pytest.mark.slow
 def test_two_processes_make_the_faces_that_one_makes(unbroken, tmp_path):
     result = run(*TORCHRUN, *RUN, "--faces", N, "--out", tmp_path)
     assert result.returncode == 0, result.stderr
@@ -79,6 +80,7 @@ def test_two_processes_make_the_faces_that_one_makes(unbroken, tmp_path):
 
 
 @forks
+@pytest.mark.slow
 def test_a_killed_run_goes_on_where_it_was(unbroken, tmp_path):
     def work(folder):
         main([*RUN[2:], "--faces", str(N), "--out", str(folder)])
