@@ -62,8 +62,9 @@ def faces_to_plan(half, recall, false):
     return (1.96 / half) ** 2 * 0.25 / (recall - false) ** 2
 
 
-def gigabytes(shape):
-    return 4 * np.prod(shape) ** 2 / 1e9
+def truncated(styles, groups, psi):
+    means = np.stack([styles[groups == group].mean(0) for group in groups])
+    return means + psi * (styles - means)
 
 
 def block_means(x, block):
@@ -244,15 +245,16 @@ CASES = {
             (lambda half, recall, false: 7000, "more than"),
         ],
     ),
-    "covariance_gigabytes": (
-        gigabytes,
+    "truncate_to_own": (
+        truncated,
         [
-            (lambda shape: 4 * np.prod(shape) / 1e9, "one latent"),
-            (lambda shape: np.prod(shape) ** 2 / 1e9, "how many bytes"),
-            (lambda shape: 2 * gigabytes(shape), "fewer bytes"),
-            (lambda shape: 1000 * gigabytes(shape), "10^9"),
-            (lambda shape: gigabytes(shape[1:]), "channels"),
-            (lambda shape: 3.0, "it gives"),
+            (lambda s, g, psi: truncated(s, 0 * g, psi), "all groups"),
+            (lambda s, g, psi: truncated(s, g, 1 - psi), "what is left"),
+            (lambda s, g, psi: psi * s, "toward zero"),
+            (lambda s, g, psi: truncated(s, g, 0), "one face"),
+            (lambda s, g, psi: truncated(s, g, psi) - truncated(s, g, 0), "from where"),
+            (lambda s, g, psi: s.mean(0) + psi * (s - truncated(s, g, 0)), "wrong mean"),
+            (lambda s, g, psi: s, "as far from"),
         ],
     ),
     "detail_left": (

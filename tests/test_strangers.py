@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from fairgen_utils.models.one_step import OneStep
 from fairgen_utils.models.own_world import own_world
@@ -144,3 +145,15 @@ def test_the_frame_is_found_where_it_was_cut(study):
     best = near.nlargest(1, "correlation").iloc[0]
     assert abs(found[["top", "left", "size"]].to_numpy() - (48, 32, 160)).max() <= 8
     assert best[["top", "left", "size"]].tolist() == [48, 32, 160]
+
+
+def test_figures_show_every_group_that_was_moved_to_at_128_pixels_a_face_or_more(
+    study, painter, world, tmp_path
+):
+    before = painter.decode(painter.draw(16, 0))
+    wanted = np.arange(16) % 8
+    moved = {strength: 255 - before for strength in study.STRENGTHS}
+    study.pictures(tmp_path, world, [before] * 3, before, moved, wanted)
+    for name, columns in (("strangers_truncation", 6), ("strangers_pairs", 8)):
+        with Image.open(tmp_path / f"{name}.jpg") as picture:
+            assert picture.width >= 128 * columns

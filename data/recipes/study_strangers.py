@@ -11,15 +11,16 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from other_judges import embedding_world, public_world
 from PIL import Image
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from tqdm.auto import tqdm
 
+from fairgen_utils import show
 from fairgen_utils._files import whole_file, write_arrays, write_whole
 from fairgen_utils.datasets import read_utkface
 from fairgen_utils.judge import audit_fairness, audit_quality
@@ -187,12 +188,19 @@ def main():
             judged(rows, asked, as_utkface(images), kind, EVENED_AT, factor, groups)
     for strength, images in moved.items():
         asked = as_utkface(images)
-        judged(rows, judges, asked, "moved", EVENED_AT, strength, wanted, quotas=True)
+        found = judged(rows, judges, asked, "moved", EVENED_AT, strength, wanted, quotas=True)
+        went = (images != before).any((1, 2, 3))
+        for name, predictions in found.items():
+            if "race" in judges[name].attributes:
+                hits = (judges[name].joint(predictions.labels, TARGET) == wanted)[went].astype(int)
+                add = partial(rows.add, "moved", EVENED_AT, strength, name, TARGET, "", len(hits))
+                add("moved to the wanted group", hits.mean(), *share_intervals(hits, 2)[1])
     add_people(rows, before, moved, cache)
     rows.save(options.out)
-    draw_shares(options.out)
     first_draws = [faces(f"plain_{psi}", generator.truncate(styles[:SHARD], psi)) for psi in SHOWN]
-    pictures(options.out.parent, first_draws, before, moved, wanted)
+    mean = generator.decode(generator.mean[None], progress=False)[0]
+    Image.fromarray(mean).save(options.out.with_name("strangers_mean.jpg"), quality=88)
+    pictures(options.out.parent, first, first_draws, before, moved, wanted)
 
 
 def sampled(world, faces, pool, cells, n, seed):
@@ -259,49 +267,25 @@ def add_people(rows, plain, moved, cache):
         add(len(alike), "one person", alike.mean(), *share_intervals(alike, 2)[1])
 
 
-def pictures(folder, first_draws, before, moved, wanted, side=128):
-    """Two sheets: the first draws at every truncation, and the first to move to each group."""
-    rows = [images[:8] for images in first_draws]
-    write_sheet(folder / "strangers_truncation.png", rows, side)
+def pictures(folder, world, first_draws, before, moved, wanted):
+    """Two figures: the first draws at every truncation, and the first to move to each group."""
+    rows = {f"truncation {psi}": images[:6] for psi, images in zip(SHOWN, first_draws, strict=True)}
+    write_picture(folder / "strangers_truncation.jpg", show.face_rows(rows))
     changed = (moved[STRENGTHS[0]] != before).any((1, 2, 3))
     groups = np.unique(wanted[changed])
     first = [np.flatnonzero(changed & (wanted == group))[0] for group in groups]
-    rows = [before[first], *(moved[strength][first] for strength in STRENGTHS)]
-    write_sheet(folder / "strangers_pairs.png", rows, side)
+    rows = {"as drawn": before[first]}
+    rows |= {f"moved, strength {strength:g}": moved[strength][first] for strength in STRENGTHS}
+    captions = ["to " + world.groups(TARGET)[group].replace(" ", "\n") for group in groups]
+    write_picture(folder / "strangers_pairs.jpg", show.face_rows(rows, captions))
 
 
-def draw_shares(path):
-    """A figure of every group's share against truncation, by every judge, beside the table."""
-    shares = pd.read_csv(path).query("faces == 'plain' and measure == 'share'")
-    names = shares["attribute"].unique()[:3]
-    columns = max(shares.loc[shares["attribute"] == name, "group"].nunique() for name in names)
-    fig, axes = plt.subplots(len(names), columns, figsize=(2.6 * columns, 6.6), sharex=True)
-    for row, name in zip(axes, names, strict=True):
-        groups = shares.loc[shares["attribute"] == name, "group"].unique()
-        for ax in row[len(groups) :]:
-            ax.axis("off")
-        for ax, group in zip(row, groups, strict=False):
-            one = shares[(shares["attribute"] == name) & (shares["group"] == group)]
-            for judge, points in one.sort_values("psi").groupby("judge", sort=False):
-                error = [points["value"] - points["low"], points["high"] - points["value"]]
-                ax.errorbar(points["psi"], points["value"], error, marker="o", ms=4, label=judge)
-            ax.set(title=f"{name}: {group}", ylim=(0, None), xticks=[0.5, 0.7, 1])
-    for ax in axes[-1]:
-        ax.set_xlabel("truncation")
-    axes[0, 0].legend(frameon=False, fontsize=7)
-    fig.tight_layout()
-    with whole_file(path.with_name(f"{path.stem}_shares.png")) as temporary:
-        fig.savefig(temporary, format="png", dpi=80)
-    plt.close(fig)
-
-
-def write_sheet(path, rows, side):
-    """Rows of faces as a PNG of 256 colours, which is a third of the size."""
-    sheet = Image.fromarray(np.concatenate([np.concatenate(list(row), 1) for row in rows]))
-    size = (side * len(rows[0]), side * len(rows))
-    sheet = sheet.resize(size, Image.Resampling.LANCZOS).quantize(256)
+def write_picture(path, figure):
+    """A JPEG: faces like photographs need more colours than a palette has."""
+    FigureCanvasAgg(figure).draw()
+    pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3]
     with whole_file(path) as temporary:
-        sheet.save(temporary, "PNG", optimize=True)
+        Image.fromarray(pixels).save(temporary, "JPEG", quality=88, optimize=True)
 
 
 if __name__ == "__main__":

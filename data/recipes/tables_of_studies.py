@@ -31,6 +31,11 @@ NEAR = {
     "nearer": "nearer than 1 % of held-out faces",
     "as_near": "as near as 95 % of copies",
 }
+CROWDS = {
+    "plain": "as it is, truncation {psi:g}",
+    "sampled": "drawn anew, one Gaussian per group, truncation {psi:g} toward its own mean",
+    "moved": "moved from group to group, strength {strength:g}, truncation {psi:g}",
+}
 
 
 def ablations_table(results, worlds):
@@ -176,3 +181,26 @@ def coverage_table(results, worlds):
     if most > n:
         note += f" Those below .935 were simulated again, {most} times; these are the new numbers."
     return markdown(header, rows) + f"{note}\n"
+
+
+def strangers_table(results, world):
+    """A stranger's crowds: how even to each judge, how near to photographs, who is still whom."""
+    table = pd.read_csv(results / "strangers.csv").fillna({"strength": 0})
+    table = table[table["faces"].isin(CROWDS)]
+    rows = []
+    for (faces, psi, strength), part in table.groupby(["faces", "psi", "strength"], sort=False):
+        fd = part.query("measure == 'fd'")
+        told = [f"{row.value:.3f} ({row.low:.3f} to {row.high:.3f})" for row in fd.itertuples()]
+        black = part.query("group == 'Black' and measure == 'share'")["value"]
+        alike = part.query("measure == 'one person'").itertuples()
+        alike = [f"{row.value:.2f} ({row.low:.2f} to {row.high:.2f})" for row in alike] or [""]
+        frechet = part.query("measure == 'frechet'")["value"].item()
+        crowd = CROWDS[faces].format(psi=psi, strength=strength)
+        share = f"{black.min():.3f} to {black.max():.3f}"
+        rows.append([crowd, *told, share, *alike, f"{frechet:.3f}"])
+    header = ["faces", *("FD, " + fd["judge"]), "read as Black", "one person", "Frechet"]
+    note = f"\nN = {fd['n'].iloc[0]}, one seed; FD over gender x race, not corrected; floor"
+    floor = table.loc[table["measure"] == "floor", "value"].max()
+    note += f" {floor:.3f}. Read as Black: by these"
+    note += " judges. One person: of the faces that moved. Frechet: of the embedding.\n"
+    return markdown(header, rows) + note

@@ -22,10 +22,11 @@ from diffusers import DDIMScheduler, DDPMPipeline, DDPMScheduler, LDMPipeline, U
 from fairgen_utils._files import write_whole
 from fairgen_utils.generate import Sampler
 from fairgen_utils.localize import localize_mixture
+from fairgen_utils.models.diffusion import decode
 from fairgen_utils.models.own_world import own_world
 from fairgen_utils.models.pipeline import latent_shape
 
-STEPS = 3  # of each timed face; a call costs the same in a longer schedule
+STEPS = 4  # of each timed face; a call costs the same in a longer schedule
 POOL = 64  # latents that the mixture is fitted on
 
 
@@ -94,13 +95,14 @@ def walk(name, threads):
     mixture, fitting = timed(lambda: localize_mixture(world, "tone", covariance_type="tied"))
     plain = Sampler(world)
     guided = Sampler(world, guide=mixture, first_guided_step=1)
-    plain.draw(1, 0, progress=False, classify=False)  # the first call is slower
-    faces, plain_seconds = timed(lambda: plain.draw(1, 0, progress=False, classify=False))
-    _, guided_seconds = timed(lambda: guided.draw(1, 0, progress=False, classify=False))
+    plain.latents(1, 0, progress=False)  # the first call is slower
+    latents, plain_seconds = timed(lambda: plain.latents(1, 0, progress=False)[0])
+    _, guided_seconds = timed(lambda: guided.latents(1, 0, progress=False))
+    faces, decoding = timed(lambda: decode(pipeline, latents))
     return {
         "model": name,
         "pipeline": type(pipeline).__name__,
-        "pixels": faces.images.shape[1],
+        "pixels": faces.shape[1],
         "latent": " x ".join(map(str, shape)),
         "parameters_million": sum(p.numel() for p in pipeline.unet.parameters()) / 1e6,
         "mixture": type(mixture).__name__,
@@ -109,6 +111,7 @@ def walk(name, threads):
         "seconds_to_fit": fitting,
         "seconds_a_call": plain_seconds / STEPS,
         "seconds_a_guided_call": guided_seconds / STEPS,
+        "seconds_to_decode": decoding,
         "peak_gigabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
     }
 

@@ -28,6 +28,7 @@ from tables_of_studies import (
     memorization_table,
     others_table,
     overshoot_table,
+    strangers_table,
 )
 from tables_of_worlds import (
     classifier_table,
@@ -62,6 +63,7 @@ TABLES = {
     "training": training_table,
     "memorization": memorization_table,
     "brightness": brightness_table,
+    "strangers": strangers_table,
 }
 
 

@@ -16,7 +16,7 @@ _CHAPTERS = (
     ("check_times_cheaper", "check_frechet_1d", "check_recall"),
     ("check_balancing_weights", "check_paired_interval", "check_equalised_odds"),
     ("check_reduction", "check_true_share", "check_faces_to_plan"),
-    ("check_covariance_gigabytes", "check_detail_left", "check_shards_to_do"),
+    ("check_truncate_to_own", "check_detail_left", "check_shards_to_do"),
     ("CARD_ENTRIES", "check_share_of_women", "check_rise_of_reported_share", "check_model_card"),
 )
 _HOME = {name: f"chapter_{i:02d}" for i, names in enumerate(_CHAPTERS) for name in names}

@@ -1,4 +1,4 @@
-"""Notebook 10: bigger models."""
+"""Notebook 10: other people's models."""
 
 import operator
 
@@ -14,28 +14,27 @@ from fairgen_utils.course._checking import (
 )
 
 
-def check_covariance_gigabytes(covariance_gigabytes):
-    """Exercise 10.1: `covariance_gigabytes(shape)` of one full covariance in float32."""
-    shape = (3, 64, 64)
-    features = 3 * 64 * 64
+def check_truncate_to_own(truncate_to_own):
+    """Exercise 10.1: `truncate_to_own(styles, groups, psi)`, of the shape of the styles."""
+    groups, psi = np.array([0, 0, 1, 0, 2, 0, 1, 0, 0, 2]), 0.3
+    styles = np.random.default_rng(0).standard_normal((10, 3)) + 2 * groups[:, None] + 1
+    own = np.stack([styles[groups == group].mean(0) for group in range(3)])[groups]
+    everybody = styles.mean(0)
     mistakes = [
-        (
-            4 * features / 1e9,
-            "that is one latent; a covariance has a row and a column for each value.",
-        ),
-        (features**2 / 1e9, "that is how many numbers; how many bytes does each take?"),
-        (8 * features**2 / 1e9, "float32 takes fewer bytes than that."),
-        (4 * features**2 / 1e6, "a gigabyte is 10^9 bytes."),
-        (4 * (64 * 64) ** 2 / 1e9, "a latent has channels, too."),
+        (everybody + psi * (styles - everybody), "that is toward the mean of all groups."),
+        (own + (1 - psi) * (styles - own), "psi is what is left, not what is taken away."),
+        (psi * styles, "that draws everybody toward zero; toward what should it be?"),
+        (own, "now all of a group are one face; some of the difference should be left."),
+        (psi * (styles - own), "that is what is left of the differences; from where do they go?"),
+        (everybody + psi * (styles - own), "the differences are right, but from the wrong mean."),
     ]
 
     def diagnose(call):
-        found = call(shape)
-        otherwise = f"for shape {shape} it gives {found:.3g}."
-        # a tenth off: gigabytes of 2^30 bytes are let pass
-        return verdict(found, 4 * features**2 / 1e9, mistakes, otherwise, rtol=0.1)
+        otherwise = "some style isn't as far from its own group's mean as psi asks for."
+        return verdict(call(styles, groups, psi), own + psi * (styles - own), mistakes, otherwise)
 
-    check_function("10.1", covariance_gigabytes, ((16, 8, 8),), diagnose)
+    example = (np.ones((2, 2)), np.array([0, 1]), 0.5)
+    check_function("10.1", truncate_to_own, example, diagnose, same_shape)
 
 
 def check_detail_left(detail_left):
