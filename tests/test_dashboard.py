@@ -8,6 +8,7 @@ import zipfile
 import numpy as np
 import pandas as pd
 import pytest
+from kills import HANG
 from PIL import Image
 
 from fairgen_utils.apps.dashboard import Dashboard, Settings, Studio, look, main
@@ -41,7 +42,7 @@ def last(studio, settings):
 
 def press(page):
     page.generate()
-    page.thread.join(120)
+    page.thread.join(HANG)
     assert not page.busy
 
 
@@ -228,7 +229,7 @@ def test_the_status_says_what_is_being_made_at_every_moment(page, monkeypatch):
 def test_another_world_clears_what_is_on_show_and_can_not_be_exported(page):
     press(page)
     page.ask(0)
-    page.thread.join(60)
+    page.thread.join(HANG)
     assert page.one.value
     page.turn_world()
     shown = (page.numbers, page.bars, page.table, page.one, page.links, page.style)
@@ -257,7 +258,7 @@ def test_a_cancelled_run_keeps_what_was_made_and_the_next_one_runs(page):
 def test_pressing_a_face_shows_it_in_every_group_and_says_what_that_is(page):
     press(page)
     page.pairs.children[2].click()
-    page.thread.join(60)
+    page.thread.join(HANG)
     assert "an edit, not what a person" in page.one.value
     assert page.one.value.count("<figure") == 7  # plain, and two genders by three ancestries
     assert f"Face {page.first + 2} in every" in page.one.value
@@ -276,14 +277,14 @@ def test_pressing_the_same_face_again_puts_it_away(page):
     press(page)
     for shown in (True, False, True):
         page.ask(1)
-        page.thread.join(60)
+        page.thread.join(HANG)
         assert bool(page.one.value) == shown
 
 
 def test_a_face_of_another_seed_is_on_show_no_more(page, monkeypatch):
     press(page)
     page.ask(1)
-    page.thread.join(60)
+    page.thread.join(HANG)
     page.controls.seed.value, batches = 5, page.studio.batches
 
     def touched(settings):

@@ -14,6 +14,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from browser import ROOT, open_browser
+from kills import HANG
 
 PAGE = ROOT / "notebooks" / "teaching" / "dashboard.ipynb"
 PATIENCE = 300_000  # milliseconds: a busy machine takes long to start a kernel
@@ -47,7 +48,7 @@ export.PAGE = Path({str(copy)!r}); export.serve({port}, browser=False)"
         time.sleep(0.5)
     yield f"http://127.0.0.1:{port}"
     os.killpg(server.pid, signal.SIGTERM)
-    server.wait(60)
+    server.wait(HANG)
 
 
 @pytest.fixture(scope="module")
