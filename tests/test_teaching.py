@@ -169,6 +169,15 @@ def test_a_question_to_predict_stands_before_its_answer():
     assert pages == ["# Heading\n\n> **Predict.** More or less?", "Less, because."]
 
 
+def test_a_list_that_is_too_long_for_a_slide_goes_on_on_the_next():
+    from make_slides import LETTERS, pages_of
+
+    items = [f"- {letter * 300}" for letter in "abcd"]
+    pages = pages_of("\n".join(items))
+    assert len(pages) == 2 and all(len(page) <= LETTERS for page in pages)
+    assert [item for item in items if item in "\n".join(pages)] == items
+
+
 @pytest.mark.parametrize("name", sorted(path.stem for path in NOTEBOOKS))
 def test_a_question_to_predict_ends_its_slide(name):
     from make_slides import PREDICT, slides_of

@@ -70,7 +70,9 @@ def with_mathml(text):
 def pages_of(text):
     """A text in parts that fit on a slide, cut between paragraphs; questions stand alone."""
     pages = [[]]
-    for block in re.split(r"\n\s*\n", text):
+    blocks = re.split(r"\n\s*\n", text)
+    lists = [re.split(r"\n(?=- )", b) if len(b) > LETTERS else [b] for b in blocks]
+    for block in (item for items in lists for item in items):
         alone = block.startswith(PREDICT)
         full = len("".join(pages[-1])) + len(block) > LETTERS
         heading = len(pages[-1]) == 1 and pages[-1][0].startswith("#")
