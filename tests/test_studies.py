@@ -85,10 +85,11 @@ def test_every_idea_draws_faces_by_the_same_quotas(world, idea, monkeypatch):
 
     monkeypatch.setattr(guidance_ideas, "OWN_FACES", 64)
     sampler = recommended_sampler(world)
-    # the tiny classifier reads few groups: let it read what was asked for
-    monkeypatch.setattr(
-        guidance_ideas, "recognised", lambda s, seed: (*s.latents(64, seed), np.arange(64) % 6)
-    )
+    latents, cells, read = guidance_ideas.recognised(world, 1)
+    assert len(latents) == len(cells) == len(read) == 64
+    # the tiny classifier reads few groups: let it read every one
+    found = latents, cells, np.arange(64) % 6
+    monkeypatch.setattr(guidance_ideas, "recognised", lambda *_: found)
     changed = guidance_ideas.with_idea(sampler, idea, seed=1)
     usual, cells = sampler.latents(12, 3, progress=False)
     found, same = changed.latents(12, 3, progress=False)

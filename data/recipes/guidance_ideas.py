@@ -8,13 +8,13 @@ import copy
 import numpy as np
 import torch
 
-from fairgen_utils.generate import Sampler
+from fairgen_utils.generate import Sampler, recommended_sampler
 from fairgen_utils.localize import CellPosterior
 from fairgen_utils.models.diffusion import decode
 from fairgen_utils.models.guidance import LEAST_SIGNAL, Steering, assign_cells
 from fairgen_utils.models.low_frequency import mixture_for
 
-OWN_FACES = 1536  # to fit a guide on, or a cell's strength: whole batches
+OWN_FACES = 1152  # to fit a guide on, or a cell's strength: whole batches
 LEAST, MOST = 0.5, 2.0  # of the recommended strength
 
 
@@ -73,10 +73,9 @@ def steered_by(sampler, steering, **known):
     return other
 
 
-def recognised(sampler, seed, n=OWN_FACES):
+def recognised(world, seed):
     """Latents of guided faces, the cells they were led to, and those that they are read as."""
-    world = sampler.world
-    latents, cells = sampler.latents(n, seed)
+    latents, cells = recommended_sampler(world).latents(OWN_FACES, seed)
     images = decode(world.pipeline, latents, progress=False)
     return latents, cells, world.joint(world.classify(images).labels, world.target)
 
@@ -108,7 +107,7 @@ def with_idea(sampler, idea, seed):
         return steered_by(sampler, TwoRounds)
     if idea == "left alone":
         return steered_by(sampler, LeftAlone)
-    latents, cells, read = recognised(sampler, seed)
+    latents, cells, read = recognised(world, seed)
     if idea == "own strengths":
         factors = strengths_of_cells(cells, read, len(sampler.weights))
         return steered_by(sampler, OwnStrengths, factors=factors)

@@ -19,7 +19,7 @@ METHODS = {
     "goals": "(f) as (e), cells by age as well, even age a second goal",
     "guided": "guidance by the mixture",
     "guided_pilot": "the same, quotas trimmed by a pilot",
-    "guided_goals": "the same, to cells by age as well",
+    "guided_goals": "guidance to cells by age as well, no pilot",
     "kmeans": "K-means clusters for components, weights as in (c)",
     "clean": "a mixture per cell in clean latent space, decoded as it is",
     "inverted": "one Gaussian per cell over latents inverted to pure noise",
