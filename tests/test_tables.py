@@ -110,6 +110,12 @@ def results(tmp_path):
         ("utkface", "real", "Black", 118.0, 20.0),
         ("utkface", "guided", "Black", 120.0, 20.0),
     ]
+    changes = [("White", 1.5, 3.5, 1.0), ("Asian", 7.0, 4.0, -4.5), ("older", 16.0, 17.0, -0.2)]
+    names = ("group", "ffd_plain", "ffd", "change_low")
+    which = {"world": "utkface", "method": "guided"}
+    changes = [which | dict(zip(names, row, strict=True)) for row in changes]
+    changes = [row | {"change": row["ffd"] - row["ffd_plain"]} for row in changes]
+    write(folder, "group_changes.csv", changes)
     names = ("world", "method", "group", "brightness", "deviation")
     write(folder, "brightness.csv", [dict(zip(names, row, strict=True)) for row in bright])
     embedding = [
@@ -168,6 +174,7 @@ def test_findings_say_what_was_measured(results):
     assert "0.455, 0.155, 0.085 to the discriminants of a face embedding" in found[3]
     assert "Sharpness is 0.90" in found[3] and "by 7 of 255 levels" in found[3]
     assert "more than 0.3 standard deviations" in found[3]
+    assert "Of 3 groups, 1 end further" in found[3] and "features: White 1.5 to 3.5)" in found[3]
     assert "FD from 0.200 to 0.050, then 0.015 with a pilot; 49 %" in found[4]
     assert "rendered heads 93 %" in found[4]
 

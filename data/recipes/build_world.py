@@ -34,6 +34,8 @@ MEASURED = (
     "certainty",
     "embedding",
     "groups",
+    "group_changes",
+    "differences",
     "judges",
     "ablations",
     "brightness",

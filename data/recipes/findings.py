@@ -74,7 +74,7 @@ def findings_table(results, worlds):
             away = chosen["brightness_away"]
         lines.append(
             f"{sentence}; no group's brightness is more than {away:.1f} standard deviations from"
-            " photographs'."
+            f" photographs'.{who_loses(results, 'utkface', 'guided')}"
         )
     if all(("heads", method) in own.index for method in guided):
         chosen = chosen_guidance(results, "heads")
@@ -86,6 +86,20 @@ def findings_table(results, worlds):
             f" they were led to, of rendered heads {100 * real:.0f} % (by the second network)."
         )
     return "".join(f"- {line}\n" for line in lines)
+
+
+def who_loses(results, world, method):
+    """Groups whose faces surely end further from real ones of their group, in a sentence."""
+    table = pd.read_csv(results / "group_changes.csv")
+    table = table.query("world == @world and method == @method")
+    worse = table[table["change_low"] > 0].sort_values("change", ascending=False)
+    if worse.empty:
+        return ""
+    told = [f"{row.group} {row.ffd_plain:.1f} to {row.ffd:.1f}" for row in worse.itertuples()]
+    return (
+        f" Of {len(table)} groups, {len(worse)} end further from real faces of their own (Frechet"
+        f" distance in the classifier's features: {', '.join(told)})."
+    )
 
 
 def went(before, after, digits=3):
