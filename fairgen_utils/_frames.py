@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 MOST_FRAMES = {1: 21, 2: 25, 3: 27}  # by number of sliders; more of those would be too coarse
-MOST_BYTES = 200_000  # of a whole slider with its pictures, so that a notebook stays small
+MOST_BYTES = 300_000  # of a whole slider with its pictures, so that a notebook stays small
 
 # the script finds its own slider, so that many may stand on a page
 SCRIPT = """<script>(() => {
@@ -114,19 +114,44 @@ def slider_page(pictures, values, default, alt, most_bytes=MOST_BYTES):
 
 
 def _small_enough(pictures, most_bytes):
-    """Base64 of every picture, as good as fits: sharp in 32 colours, then coarser, then smaller."""
+    """Base64 of every picture, as good as fits.
+
+    Drawings in fewer and fewer colours, since a blurred line can't be read; then, as pictures of
+    faces from the first, coarser and smaller.
+    """
     some = pictures[:: len(pictures) // 4 or 1]  # tell about how large all will be
-    for scale, quality in ((1, None), (1, 75), (1, 55), (0.75, 55), (0.5, 40)):
-        sizes = [len(_webp(picture, scale, quality)) for picture in some]
+    tries = [(1, 75, None), (1, 55, None), (0.75, 55, None), (0.5, 40, None)]
+    few = (32, 16, 8, 4) if _drawn(some[0]) else (32,)
+    for scale, quality, colours in [*((1, None, count) for count in few), *tries]:
+        sizes = [len(_webp(picture, scale, quality, colours)) for picture in some]
         if 1.1 * np.mean(sizes) * (len(pictures) + 1) < most_bytes:
             break
-    return [_webp(picture, scale, quality) for picture in pictures]
+    return [_webp(picture, scale, quality, colours) for picture in pictures]
 
 
-def _webp(picture, scale, quality):
+def _drawn(picture):
+    """Whether it is a drawing: half of it is paper."""
+    return np.mean((picture == 255).all(axis=2)) > 0.5
+
+
+def _inks(image, colours):
+    """The channels of so many colours: the most frequent ones that the eye tells apart."""
+    counts = sorted(image.getcolors(image.width * image.height), reverse=True)
+    inks = [counts[0][1]]
+    for _, colour in counts[1:]:
+        if len(inks) < colours and np.abs(np.subtract(inks, colour)).max(1).min() > 256 / colours:
+            inks.append(colour)
+    return [channel for ink in inks for channel in ink]
+
+
+def _webp(picture, scale, quality, colours):
     image, buffer = Image.fromarray(picture), io.BytesIO()
-    if quality is None:  # a plot has few colours: lossless, once they are counted
-        image.quantize(32).convert("RGB").save(buffer, "WEBP", lossless=True, method=4)
+    if colours:  # lossless, once they are counted
+        palette = Image.new("P", (1, 1))
+        inks = _inks(image, colours)
+        palette.putpalette((inks * 256)[: 3 * 256])
+        fewer = image.quantize(palette=palette, dither=Image.Dither.NONE)
+        fewer.convert("RGB").save(buffer, "WEBP", lossless=True, method=4)
     else:
         size = [round(scale * side) for side in image.size]
         image.resize(size, Image.Resampling.LANCZOS).save(buffer, "WEBP", quality=quality)

@@ -2,11 +2,13 @@
 
 import base64
 import html
+import io
 import json
 import re
 
 import matplotlib.pyplot as plt
 import numpy as np
+import PIL.Image
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -57,6 +59,23 @@ def test_frames_of_noise_still_fit_into_a_notebook():
     page = _frames.slider_page(pictures, values, {"timestep": 600}, "Noise.")
     assert len(values["timestep"]) == 21 and 600 in values["timestep"]
     assert len(page) < 400_000
+
+
+def test_frames_of_many_points_keep_their_size_and_their_lines():
+    def draw(ax, components, timestep):
+        rng = np.random.default_rng(components)
+        ax.plot(*rng.normal(size=(2, 1500)), ".", ms=3, color="0.8")
+        ax.plot([-3, 3], [0, timestep / 300], color=show.FAIR, lw=2)
+        ax.set(xlim=(-4, 4), ylim=(-4, 4))
+
+    sliders = {"components": (1, 4, 12, 1), "timestep": (0, 250, 900, 50)}
+    page = show.knobs(draw, "Points and a line.", **sliders)._repr_mimebundle_()[0]["text/html"]
+    shown = PIL.Image.open(io.BytesIO(base64.b64decode(re.search('webp;base64,([^"]+)', page)[1])))
+    assert shown.width > 400 and len(page) < 400_000
+    # the line's own blue is there, unblurred
+    wanted = np.array([int(show.FAIR[i : i + 2], 16) for i in (1, 3, 5)])
+    near = np.abs(np.asarray(shown.convert("RGB")).astype(int) - wanted).max(axis=2) < 12
+    assert near.sum() > 200
 
 
 def test_words_of_a_slider_cannot_end_its_script():

@@ -28,7 +28,7 @@ STYLE = f"""<style>
 .fairgen a {{ color: #0056a3; text-decoration: underline }}
 .fairgen .jupyter-button {{ height: 40px; font-size: {LETTERS}px }}
 .fairgen .fold {{ height: auto; min-height: 40px; white-space: normal; line-height: 1.3 }}
-.fairgen .share {{ display: flex; align-items: center }}
+.fairgen .share .widget-html-content {{ line-height: 36px }}
 .fairgen .noUi-handle {{ border: 2px solid #555 }} /* white on white is seen from no row */
 .fairgen :focus-visible {{ outline: 3px solid #0056a3; outline-offset: 2px }}
 .fairgen .widget-readout {{ min-width: 3em; font-size: {LETTERS}px }}
