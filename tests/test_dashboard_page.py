@@ -206,9 +206,16 @@ def test_no_words_are_cut_off_and_none_run_into_others(page):
           .map((b) => b.textContent)"""
     )
     assert not cut
-    left = page.locator(".fairgen > .widget-vbox").first
-    ends = left.locator("*:visible").evaluate_all(
-        "all => all.map((part) => part.getBoundingClientRect().right)"
+    ends = page.locator(".fairgen > .widget-vbox").first.evaluate(
+        """(column) => {
+          const words = document.createTreeWalker(column, NodeFilter.SHOW_TEXT), ends = [];
+          const range = document.createRange();
+          while (words.nextNode()) {
+            range.selectNodeContents(words.currentNode);
+            ends.push(...[...range.getClientRects()].map((place) => place.right));
+          }
+          return ends;
+        }"""
     )
     assert max(ends) + 8 <= page.locator(".pairs").bounding_box()["x"]
     fold.evaluate("b => { b.textContent = b.textContent.replace('age, smile, glasses', 'even') }")
