@@ -101,8 +101,14 @@ def guidance_table(results, world):
     header = ["what", "setting", "recognised by the second network", "by the first"]
     header += ["brightness away", "sharpness", "change", "corrected joint FD"]
     header += ["by the second network", "Frechet distance"]
+    tried = table["what"] == "choice"
     note = f"\nN = {table['n'].min()}, seed {table['seed'].min()}, no pilot; noise floor"
-    note += f" {table['fd_floor95'].mean():.3f}. Brightness away: the worst group's, in standard"
+    note += f" {table['fd_floor95'][tried].mean():.3f}"
+    if not tried.all():  # their intervals know of the quotas, and so do their floors
+        floors = table["fd_floor95"][~tried]
+        note += f" of the pairs, taken for independent faces, and {floors.min():.3f} to"
+        note += f" {floors.max():.3f} of the other rows, by their quotas"
+    note += ". Brightness away: the worst group's, in standard"
     note += " deviations of real faces of that group. Sharpness: over plain faces'. Change: from"
     note += " the plain face of the same seed, of 255 levels.\n"
     return markdown(header, rows, text=2).replace("nan", "n/a") + note
