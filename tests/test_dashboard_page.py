@@ -143,14 +143,14 @@ def test_slider_handles_have_names_and_the_value_on_the_screen(page):
     for _ in range(5):
         female.press("ArrowRight")
     rows = page.locator(".fairgen .widget-hbox:has(> .share)")
-    page.wait_for_function(
-        "document.querySelector('.fairgen .share').textContent.trim() !== '50 %'"
-    )
-    for place, handle in enumerate((female, male)):
-        shown = rows.nth(place).locator(".share").inner_text().strip()
+    for place, (handle, wanted) in enumerate(((female, "52 %"), (male, "48 %"))):  # 55 to 50
         page.wait_for_function(
-            "([handle, shown]) => handle.getAttribute('aria-valuetext') === shown",
-            arg=[handle.element_handle(), shown],
+            """([handle, share, wanted]) => share.textContent.trim() === wanted
+              && handle.getAttribute('aria-valuetext') === wanted""",
+            arg=[
+                *(handle.element_handle(), rows.nth(place).locator(".share").element_handle()),
+                wanted,
+            ],
         )
     faces = page.get_by_role("slider", name="faces")
     readout = page.locator(".widget-slider:has-text('faces') .widget-readout").first

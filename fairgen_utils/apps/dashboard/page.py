@@ -248,7 +248,8 @@ class Dashboard(ipywidgets.HBox):
             self.links,
         ]
         self.controls.box.children = [*self.controls.box.children, *buttons]
-        self.controls.box.layout = {"width": "330px", "overflow": "visible"}
+        room = {"width": "330px", "padding": "0 10px 0 0"}  # words keep clear of the faces
+        self.controls.box.layout = {**room, "overflow": "visible"}
         self._results = ipywidgets.VBox(
             [
                 *(self.status, self.heading, self.style, self.pairs, self.one),
