@@ -396,6 +396,7 @@ def test_bench_and_dashboard_say_where_to_find_what_an_installed_package_lacks(
         assert said in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_bench_hands_its_options_to_the_recipe(capfd):
     assert main(["bench", "--help"]) == 0
     assert "--rounds" in capfd.readouterr().out

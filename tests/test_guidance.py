@@ -293,7 +293,7 @@ def test_a_pilot_leaves_out_cells_that_nothing_leads_to(corners):
     assert np.bincount(pilot.components).tolist() == [10, 0, 10, 10]
     assert weights[1] == 0 and weights == pytest.approx([0.5, 0, 0.25, 0.25], abs=0.05)
     for refused in (None, np.full(4, 0.25)):
-        with pytest.raises(ValueError, match=r"^weights: no face of cells \[1\]"):
+        with pytest.raises(ValueError, match=r"^weights: .* no face of cells \[1\]"):
             Sampler(few, guide=guide, weights=refused)
     with pytest.raises(ValueError, match=r"^cells: no face of cells \[1\]"):
         sampler.same_face(0, cells=[0, 1])
