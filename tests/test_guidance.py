@@ -295,7 +295,7 @@ def test_a_pilot_leaves_out_cells_that_nothing_leads_to(corners):
     for refused in (None, np.full(4, 0.25)):
         with pytest.raises(ValueError, match=r"^weights: .* no face of cells \[1\]"):
             Sampler(few, guide=guide, weights=refused)
-    with pytest.raises(ValueError, match=r"^cells: no face of cells \[1\]"):
+    with pytest.raises(ValueError, match=r"^cells: .* no face of cells \[1\]"):
         sampler.same_face(0, cells=[0, 1])
     assert sampler.same_face(0).components.tolist() == [0, 2, 3]
 
