@@ -316,7 +316,12 @@ def led(world):
     return Sampler(world, guide=TIED)
 
 
-def own(world, classifier=len, **changed):
+def dark(images):
+    """A classifier that any faces please."""
+    return {"tone": np.tile([0.9, 0.1], (len(images), 1))}
+
+
+def own(world, classifier=dark, **changed):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that no faces are labelled
         return own_world(world.pipeline, classifier, {"tone": ("dark", "bright")}, **changed)
