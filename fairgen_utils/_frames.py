@@ -5,6 +5,7 @@ import html
 import io
 import itertools
 import json
+import re
 
 import numpy as np
 from PIL import Image
@@ -102,10 +103,9 @@ def slider_page(pictures, values, default, alt, most_bytes=MOST_BYTES):
             f"<output>{default[name]:g}</output></label>"
         )
     shown = frames[combinations(values).index(default)]
-    # "</" would end the script; JSON may write it as "<\/"
-    script = SCRIPT.replace("FRAMES", json.dumps(frames)).replace(
-        "ALT", json.dumps(alt).replace("</", "<\\/")
-    )
+    # in one go: base64, too, has letters; and "</" would end the script, JSON may write "<\\/"
+    parts = {"FRAMES": json.dumps(frames), "ALT": json.dumps(alt).replace("</", "<\\/")}
+    script = re.sub("FRAMES|ALT", lambda found: parts[found[0]], SCRIPT)
     return (
         f'<div class="knobs" style="max-width:{pictures[0].shape[1]}px">'
         f'<img alt="{html.escape(f"{alt} Here for {here}.")}" style="width:100%" '

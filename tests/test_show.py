@@ -84,6 +84,12 @@ def test_words_of_a_slider_cannot_end_its_script():
     assert page.count("</script>") == 1 and page.endswith("</script></div>")
 
 
+def test_words_and_frames_of_a_slider_keep_out_of_each_other(monkeypatch):
+    monkeypatch.setattr(_frames, "_webp", lambda *arguments: "FRAMES/ALT")
+    page = _frames.slider_page([np.zeros((4, 4, 3), np.uint8)], {"n": [1]}, {"n": 1}, "ALT, FRAMES")
+    assert 'frames = ["FRAMES/ALT"], alt = "ALT, FRAMES";' in page
+
+
 @pytest.mark.parametrize("inches", [4.2, 7, 15])
 def test_no_letter_is_smaller_than_eleven_pixels_where_the_page_is_790_wide(inches):
     fig = Figure(figsize=(inches, 4), layout="constrained")
