@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
 from fairgen_utils.datasets import Faces
 from fairgen_utils.judge import audit_groups
@@ -135,6 +136,37 @@ def test_timesteps_and_weights_are_those_of_the_papers(recipes):
     kept = torch.tensor([0.9, 0.5, 0.1])  # signal-to-noise 9, 1, 1/9
     assert loss_weights("even", kept).tolist() == [1, 1, 1]
     assert loss_weights("min-snr", kept).tolist() == pytest.approx([5 / 10, 1 / 2, 1 / 10])
+
+
+def test_fifteen_steps_even_in_log_ratio_keep_the_spread_of_light_and_colour():
+    """Samples of a Gaussian, whose best denoiser is known: one wide direction, and the others."""
+    from diffusers import DDPMScheduler, DPMSolverMultistepScheduler
+    from train_diffusion import solver
+
+    def spread(scheduler, deviation):
+        schedule, x = scheduler.alphas_cumprod, deviation_of_noise(4000)
+        scheduler.set_timesteps(15)
+        for timestep in scheduler.timesteps:
+            a = schedule[timestep]
+            clean = a.sqrt() * deviation**2 / (a * deviation**2 + 1 - a) * x
+            velocity = (a.sqrt() * x - clean) / (1 - a).sqrt()
+            x = scheduler.step(velocity, timestep, x).prev_sample
+        return (x.std() / deviation).item()
+
+    def deviation_of_noise(n):
+        return torch.randn(n, 1, generator=torch.Generator().manual_seed(0))
+
+    ours = solver()
+    ours.set_timesteps(15)
+    steps = np.diff(np.log(ours.sigmas[:-1]))
+    assert np.allclose(steps, -0.5, atol=1e-3)
+    cosine = DDPMScheduler(1000, beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction")
+    leaping = DPMSolverMultistepScheduler.from_config(
+        cosine.config, timestep_spacing="trailing", lambda_min_clipped=-5.1
+    )
+    for deviation in (8.0, 1.0):
+        assert spread(solver(), deviation) == pytest.approx(1, abs=0.05)
+    assert spread(leaping, 8.0) < 0.85
 
 
 def test_batches_depend_on_seed_and_step_alone():
@@ -421,6 +453,82 @@ def test_every_method_downstream_gets_the_same_real_faces_and_as_many_more(world
         assert weights.sum() == pytest.approx(count)
     assert set(sets["plain"][0][30:]) == {100} and set(sets["fair"][0][30:]) == {200}
     assert not set(sets["more_real"][0][30:]) & set(alone)
+
+
+def test_what_goes_with_gender_is_told_of_the_training_set_and_of_what_a_classifier_says():
+    import study_downstream
+
+    attributes = {
+        "gender": ("female", "male"),
+        "age": ("not young", "young"),
+        "smile": ("neutral", "smiling"),
+        "glasses": ("none", "glasses"),
+        "hair": ("black", "brown", "blond", "grey or bald", "unclear"),
+    }
+    gender = np.repeat([0, 1], 100)
+    some = {name: np.tile([0, 1], 100) for name in ("age", "smile", "glasses")}
+    hair = np.where(np.arange(200) % 100 < 10, 4, np.where(np.arange(200) % 5 < 2, 2, 0))
+    test = types.SimpleNamespace(labels={"gender": gender, "hair": hair} | some)
+    world = types.SimpleNamespace(name="celeba", attributes=attributes)
+    # a quarter of the training women are blond, no man is; to the classifier every woman is
+    taught = {"gender": gender, "hair": np.where(gender == 0, np.arange(200) % 4 * 2 % 4, 0)}
+    taught["hair"][:20] = 4
+    taught["hair"][20:100] = np.where(np.arange(80) % 4 == 0, 2, 0)
+    taught["glasses"] = np.zeros(200, int)
+    says_blond = torch.eye(4)[torch.as_tensor(np.where(gender == 0, 2, 0))]
+    logits = {"hair": says_blond, "glasses": torch.eye(2)[torch.as_tensor(some["glasses"])]}
+    rows = list(study_downstream.confounded_rows(world, logits, test, taught))
+    blond, glasses = rows
+    assert blond["task"] == "blond and gender" and blond["tested"] == 180
+    assert blond["trained_gap"] == pytest.approx(0.25)
+    assert blond["exaggeration"] == pytest.approx(1.0)
+    assert blond["equalized_odds"] == pytest.approx(1.0)
+    of_women = hair[:100][hair[:100] < 4]
+    assert blond["smallest_cell"] == min((of_women == 2).sum(), (of_women != 2).sum())
+    assert glasses["accuracy"] == 1 and glasses["exaggeration"] == 0
+
+
+# Malformed faces
+
+
+def test_faces_are_counted_blind_and_marks_find_their_way_back(tmp_path, monkeypatch, capsys):
+    import count_malformed
+
+    rng = np.random.default_rng(0)
+    kinds = {"before": 0, "after": 255}
+    for kind, light in kinds.items():
+        images = np.full((30, 64, 64, 3), light, np.uint8)
+        np.savez(tmp_path / f"{kind}.npz", images=images)
+    faces = [f"{kind}={tmp_path / kind}.npz" for kind in kinds]
+    run = ["--run", str(tmp_path / "run")]
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["count_malformed.py", *arguments])
+        count_malformed.main()
+
+    call("draw", "--n", "20", *run, "--faces", *faces)
+    order = pd.read_csv(tmp_path / "run" / "order.csv").set_index("face")["kind"]
+    assert order.value_counts().to_dict() == {"before": 20, "after": 20}
+    assert set(order[:20]) == {"before", "after"}  # shuffled
+    with Image.open(tmp_path / "run" / "sheet_1.png") as paper:
+        pixels = np.asarray(paper)
+    for face in (1, 8, 24):  # what a number stands above is what order.csv says
+        row, column = divmod(face - 1, count_malformed.COLUMNS)
+        y = row * (count_malformed.SIDE + count_malformed.LINE) + count_malformed.SIDE // 2
+        x = column * count_malformed.SIDE + count_malformed.SIDE // 2
+        assert (pixels[y, x] == kinds[order[face]]).all()
+    assert (tmp_path / "run" / "sheet_2.png").exists()
+    marks = rng.choice(order.index[order == "before"], 5, replace=False)
+    tally = ["tally", *run, "--world", "heads", "--out", str(tmp_path), "--marks"]
+    call(*tally, *map(str, marks))
+    found = pd.read_csv(tmp_path / "malformed.csv").set_index("faces")
+    assert found["malformed"].to_dict() == {"after": 0.0, "before": 0.25}
+    assert found.loc["after", "malformed_high"] > 0.1 > found.loc["after", "malformed_low"]
+    with pytest.raises(SystemExit, match="no face has the number 41; 1 to 40 do"):
+        call(*tally, "41")
+    with pytest.raises(SystemExit):
+        call("draw", *run, "--faces", "before=nowhere.npz")
+    assert "not NAME=FILE with a file that is there" in capsys.readouterr().err
 
 
 # Speed

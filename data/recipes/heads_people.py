@@ -12,7 +12,13 @@ ANCESTRY_NAMES = ("african", "asian", "european")
 AGES = ("young", "middle", "older")
 # Years of the three groups; the gaps keep them apart. MakeHuman's young..old is 18..85 here.
 AGE_YEARS = {"young": (18, 30), "middle": (43, 54), "older": (67, 85)}
-SPLITS = {"train": (0, 10_000), "reference": (1, 3_000), "classifier": (2, 7_000)}
+# of each: the seed's second part, and how many heads; "heldout" is as skewed as "train"
+SPLITS = {
+    "train": (0, 10_000),
+    "reference": (1, 3_000),
+    "classifier": (2, 7_000),
+    "heldout": (3, 3_000),
+}
 
 # The skew of the training split, in percent: columns young, middle, older. Ours, by choice.
 TRAIN_PERCENT = {
@@ -60,7 +66,7 @@ def allocate(split, n):
 
     Parameters
     ----------
-    split : {'train', 'reference', 'classifier'}
+    split : {'train', 'reference', 'classifier', 'heldout'}
     n : int
 
     Returns
@@ -69,7 +75,7 @@ def allocate(split, n):
         ``n`` cells, sorted by cell.
     """
     share = np.full(18, 1 / 18)
-    if split == "train":
+    if split in ("train", "heldout"):
         share = np.array([TRAIN_PERCENT[g, a][AGES.index(y)] for g, a, y in cells()]) / 100
     exact = n * share / share.sum()
     counts = np.floor(exact + 1e-9).astype(int)

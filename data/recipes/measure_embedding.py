@@ -1,6 +1,6 @@
 """Ask a face embedding that never saw our labels: even? good? still the same person?
 
-    python data/recipes/measure_embedding.py --worlds utkface --photographs UTKFace.zip
+    python data/recipes/measure_embedding.py --worlds utkface --utkface UTKFace.zip
 
 Needs the extra `judges`. Writes, in data/results/: embedding.csv (every method's discrepancy by
 linear discriminants of the embedding, and how often those are right about real faces),
@@ -20,6 +20,7 @@ from make_faces import FaceMaker, applicable
 from measure_worlds import by_quotas
 from other_judges import embedding_world
 from scipy.spatial.distance import cdist
+from sources import HELDOUT, PHOTOGRAPHIC, add_sources, source_of
 from tables import Table
 
 from fairgen_utils.datasets import Faces, read_faces
@@ -222,9 +223,10 @@ def celeba_rows(path, cache, device, thresholds=(0.4, 0.45, 0.5, 0.55, SAME_PERS
                 f"celeba: {path} has {len(part)} photographs in {split}, not five of {people} "
                 "people; without knowing how many are one person, nothing follows from it"
             )
+    known = {"world": "celeba", "method": "people", "seed": 0}
     shares = one_person_shares(parts, [10 * people for people in PEOPLE.values()], thresholds)
     return [
-        {"world": "celeba", "method": "real", "seed": 0, "pair": f"{kind}, below {edge}", "same": s}
+        known | {"pair": f"{kind}, below {edge}", "same": s}
         for kind, found in zip(("one person", "strangers"), shares, strict=True)
         for edge, s in zip(thresholds, found, strict=True)
     ]
@@ -234,7 +236,7 @@ def measure_world(world, maker, embedding, source, methods, seeds, tables, judge
     """Everything of one world: rows go into the tables as soon as they are known."""
     fairness, groups, pairs = tables
     training = read_faces(source, "train")
-    heldout = read_faces(source, "heldout" if world.name == "utkface" else "reference")
+    heldout = read_faces(source, HELDOUT[world.name])
     # photographs lie in the order of age: neighbours are alike, and the first ones are young
     heldout = taken(heldout, np.random.default_rng(0).permutation(len(heldout)))
     # one half of the training faces to fit on, the other to be measured like a method's faces
@@ -287,9 +289,9 @@ def main():
     arguments.add_argument("--group-faces", type=int, default=GROUP_FACES)
     arguments.add_argument("--faces", type=Path, default=Path("runs/faces"))
     arguments.add_argument("--cache", type=Path, default=Path("runs/embeddings"))
-    arguments.add_argument("--photographs", type=Path, help="UTKFace zip, for the world utkface")
+    add_sources(arguments)
     arguments.add_argument(
-        "--celeba", type=Path, help="CelebA zip of five photographs a person; not asked without"
+        "--people", type=Path, help="CelebA zip of five photographs a person; not asked without"
     )
     arguments.add_argument("--out", type=Path, default=Path("data/results"))
     arguments.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -300,8 +302,10 @@ def main():
         help="of the generator, for faces that are missing; judges run in float32",
     )
     options = arguments.parse_args()
-    if "utkface" in options.worlds and options.photographs is None:
-        arguments.error("--photographs: utkface's judge is fitted on UTKFace; pass its zip")
+    for name in options.worlds:
+        if name in PHOTOGRAPHIC and getattr(options, name) is None:
+            dataset = PHOTOGRAPHIC[name]
+            arguments.error(f"--{name}: {name}'s judge is fitted on {dataset}; pass its zip")
     options.out.mkdir(parents=True, exist_ok=True)
     keys = ["world", "method"]
     tables = (
@@ -309,8 +313,8 @@ def main():
         Table(options.out / "embedding_groups.csv", [*keys, "attribute", "group"]),
         Table(options.out / "embedding_pairs.csv", [*keys, "pair", "seed"]),
     )
-    if options.celeba is not None and not tables[2].has(world="celeba"):
-        tables[2].add(celeba_rows(options.celeba, options.cache, options.device))
+    if options.people is not None and not tables[2].has(world="celeba", method="people"):
+        tables[2].add(celeba_rows(options.people, options.cache, options.device))
     for name in options.worlds:
         world = load_world(name, device=options.device)
         generator = load_world(name, device=options.device, dtype=getattr(torch, options.dtype))
@@ -318,7 +322,7 @@ def main():
             world,
             FaceMaker(generator, options.n, options.faces),
             FaceEmbedding(name, options.cache, options.device),
-            options.photographs if name == "utkface" else world.folder,
+            source_of(world, options),
             [m for m in applicable(world) if options.methods is None or m in options.methods],
             options.seeds,
             tables,

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from make_faces import ALL, FaceMaker, applicable
 from other_judges import probe_world, public_world
+from sources import HELDOUT, add_sources, source_of
 from tables import METHODS, Table
 
 from fairgen_utils import show
@@ -202,9 +203,7 @@ def main():
     arguments.add_argument("--n", type=int, default=2000, help="judged faces per method and seed")
     arguments.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     arguments.add_argument("--faces", type=Path, default=Path("runs/faces"))
-    arguments.add_argument(
-        "--photographs", type=Path, help="UTKFace zip, for utkface's linear judge; none without"
-    )
+    add_sources(arguments)  # a photographic world's linear judge is asked where they are there
     arguments.add_argument(
         "--public", action="store_true", help="ask a public network too (the extra `judges`)"
     )
@@ -225,7 +224,7 @@ def main():
     judges = Table(options.out / "judges.csv", ["world", "method", "attribute", "judge"])
     for name in options.worlds:
         world = load_world(name, device=options.device)
-        source = options.photographs if name == "utkface" else world.folder
+        source = source_of(world, options)
         names = ["first", "second"] + ["probe"] * (source is not None)
         # made for photographs: of rendered heads it is only asked how much it errs
         names += ["public"] * (options.public and name == "utkface")
@@ -249,8 +248,7 @@ def main():
         maker = FaceMaker(generator, options.n, options.faces)
         worlds = {"first": world, "second": world.second_judge()}
         if source is not None:
-            heldout = "heldout" if name == "utkface" else "reference"
-            faces = [read_faces(source, split) for split in ("train", heldout)]
+            faces = [read_faces(source, split) for split in ("train", HELDOUT[name])]
             worlds["probe"] = probe_world(world, *faces)
             if options.public:
                 worlds["public"] = public_world(world, faces[1])

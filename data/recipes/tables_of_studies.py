@@ -119,20 +119,28 @@ def downstream_table(results, worlds):
     table = pd.read_csv(results / "downstream.csv")
     measures = ("accuracy", "worst_group", "equalized_odds")
     rows = []
+
+    def change_of(values):
+        """Mean of paired differences, with its interval; nothing where nothing was measured."""
+        if values.isna().any():
+            return ""
+        half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
+        mean = values.mean()
+        return f"{mean:+.3f} ({mean - half:+.3f} to {mean + half:+.3f})"
+
     for (world, task), part in table.groupby(["world", "task"], sort=False):
         wide = part.pivot(index="seed", columns="method", values=list(measures))
-        alone = [f"{wide[measure]['alone'].mean():.3f}" for measure in measures]
+        alone = [wide[measure]["alone"].mean() for measure in measures]
+        alone = ["" if pd.isna(mean) else f"{mean:.3f}" for mean in alone]
         rows.append([world, task, "*real faces alone*", *alone])
         for method, name in DOWNSTREAM.items():
             if method not in set(part["method"]):
                 continue
-            changes = []
-            for measure in measures:
-                change = wide[measure][method] - wide[measure]["alone"]
-                half = stats.t.ppf(0.975, len(change) - 1) * stats.sem(change)
-                mean = change.mean()
-                changes.append(f"{mean:+.3f} ({mean - half:+.3f} to {mean + half:+.3f})")
+            changes = [change_of(wide[m][method] - wide[m]["alone"]) for m in measures]
             rows.append([world, task, name, *changes])
+        if {"plain", "guided"} <= set(part["method"]):  # what evenness does, beyond more faces
+            changes = [change_of(wide[m]["guided"] - wide[m]["plain"]) for m in measures]
+            rows.append([world, task, "*guided less plain faces*", *changes])
     header = ["world", "task", "training", "accuracy", "accuracy of the worst group"]
     note = f"\nMean of {table['seed'].nunique()} seeds; changes are paired by seed, with 95 %"
     note += " intervals (Student's t). Every network sees the same number of batches.\n"

@@ -33,7 +33,8 @@ def parser(description, steps, batch_size, learning_rate):
 
 def to_unit_range(images):
     """uint8 (n, h, w, 3) pixels -> float32 (n, 3, h, w) in [-1, 1], channels last in memory."""
-    return torch.as_tensor(images).permute(0, 3, 1, 2).float() / 127.5 - 1
+    # [:] for photographs, which are read when asked for
+    return torch.as_tensor(images[:]).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def batch_indices(n, batch_size, step, seed, weights=None):

@@ -1,0 +1,18 @@
+"""Where a world's real faces are: rendered ones lie with it, photographs where their user says."""
+
+from pathlib import Path
+
+# the split that judges: of heads it is balanced
+HELDOUT = {"heads": "reference", "utkface": "heldout", "celeba": "test"}
+PHOTOGRAPHIC = {"utkface": "UTKFace", "celeba": "CelebA"}
+
+
+def add_sources(arguments):
+    """One option for each photographic world's archive."""
+    for world, dataset in PHOTOGRAPHIC.items():
+        arguments.add_argument(f"--{world}", type=Path, help=f"{dataset}'s folder or zip")
+
+
+def source_of(world, options):
+    """The folder or archive with a world's real faces; None if it was not passed."""
+    return getattr(options, world.name) if world.name in PHOTOGRAPHIC else world.folder
