@@ -118,6 +118,8 @@ def test_logs_of_several_goes_are_counted_on(tmp_path, recipes):
         {"step": 105},
         {"step": 115, "loss": 0.5, "seconds": 7.0},
     ]
+    untouched = [{"step": 100, "loss": 0.7}]
+    assert joined_log(tmp_path / "nowhere", untouched) == untouched
 
 
 def test_timesteps_and_weights_are_those_of_the_papers(recipes):

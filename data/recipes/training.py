@@ -183,7 +183,8 @@ def joined_log(run, earlier=()):
     run : Path
         Folder of a training recipe.
     earlier : sequence of dict
-        Rows to put before the first of those runs where it started from a network without a log.
+        Rows to put before the first of those runs where it started from a network without a log;
+        all there is to tell of a part that was not trained again.
 
     Returns
     -------
@@ -191,7 +192,9 @@ def joined_log(run, earlier=()):
         Steps, samples and seconds are counted on from run to run.
     """
     rows = rows_of(run / "log.jsonl")
-    if not rows or "init" not in rows[0]:
+    if not rows:
+        return list(earlier)
+    if "init" not in rows[0]:
         return rows
     first, *rows = rows
     source = Path(first["init"]).parents[1]  # RUN/generator/unet
