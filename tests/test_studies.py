@@ -1,5 +1,9 @@
 """Studies of guidance: ideas, copies and their control, differences between methods."""
 
+import argparse
+import importlib
+import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -173,3 +177,61 @@ def test_faces_that_lie_there_are_asked_with_the_cells_that_quotas_gave(world, t
     images = np.concatenate([f.images for f in faces])
     said = world.joint(world.classify(images).labels, "gender,ancestry")
     assert found.tolist() == said.tolist()
+
+
+# Everything
+
+
+def studies_of(name, folder, source):
+    import measure_everything
+
+    world = types.SimpleNamespace(name=name, folder=folder)
+    options = argparse.Namespace(seeds=[0, 1], rival_seeds=[0], judged=700)
+    return list(measure_everything.studies(world, source, options))
+
+
+@pytest.mark.parametrize(
+    ("name", "source"), [("heads", "data/heads"), ("utkface", "a.zip"), ("celeba", "b.zip")]
+)
+def test_every_study_understands_what_it_is_asked(name, source, monkeypatch, capsys):
+    for script, arguments in studies_of(name, "data/heads", source):
+        study = importlib.import_module(script.removesuffix(".py"))
+        monkeypatch.setattr(sys, "argv", [script, *map(str, arguments), "--nothing-of-the-kind"])
+        with pytest.raises(SystemExit):
+            study.main()
+        said = capsys.readouterr().err.splitlines()[-1]
+        assert said == f"{script}: error: unrecognized arguments: --nothing-of-the-kind"
+
+
+def test_strength_is_chosen_first_and_without_photographs_the_rest_is_measured():
+    there = [script for script, _ in studies_of("utkface", "data/utkface", "a.zip")]
+    absent = [script for script, _ in studies_of("utkface", "data/utkface", None)]
+    script, arguments = studies_of("heads", "data/heads", "data/heads")[0]
+    assert script == "study_guidance.py" and "--choose" in arguments
+    assert set(there) - set(absent) == {
+        "study_brightness.py",
+        "study_memorization.py",
+        "measure_embedding.py",
+        "study_downstream.py",
+    }
+    assert [script for script in there if script in absent] == absent
+
+
+def test_a_study_that_fails_ends_the_measurement_and_says_how_to_go_on(monkeypatch, capsys):
+    import measure_everything
+
+    done = []
+
+    def run(command):
+        done.append(Path(command[1]).name)
+        return types.SimpleNamespace(returncode=int(done[-1] == "draw_pairs.py"))
+
+    monkeypatch.setattr(measure_everything.subprocess, "run", run)
+    monkeypatch.setattr(sys, "argv", ["measure_everything.py", "--world", "heads"])
+    with pytest.raises(SystemExit, match=r"draw_pairs.py failed; once mended, the same command"):
+        measure_everything.main()
+    assert done == ["study_guidance.py", "measure_worlds.py", "measure_worlds.py", "draw_pairs.py"]
+    done.clear()
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--from-step", "5"])
+    measure_everything.main()
+    assert done[0] == "study_groups.py" and "next: write_tables.py" in capsys.readouterr().out
