@@ -22,7 +22,14 @@ from diffusers import (
     ScoreSdeVeScheduler,
     UNet2DModel,
 )
-from tiny_world import ATTRIBUTES, SIZE, by_brightness, colours, exact_pipeline
+from tiny_world import (
+    ATTRIBUTES,
+    SIZE,
+    by_brightness,
+    colours,
+    exact_pipeline,
+    random_unet,
+)
 
 from fairgen_utils.models.own_world import own_world
 from fairgen_utils.models.pipeline import check_pipeline
@@ -37,18 +44,12 @@ def world_of(generator=None, classifier=by_brightness, attributes=ATTRIBUTES, **
 
 
 def unet(channels=3, size=SIZE, kind=UNet2DModel, **changed):
-    settings = {
-        "sample_size": size,
-        "in_channels": channels,
-        "out_channels": channels,
-        "layers_per_block": 1,
+    plain = {
         "block_out_channels": (8, 8),
-        "norm_num_groups": 4,
-        "attention_head_dim": 8,
         "down_block_types": ("DownBlock2D",) * 2,
         "up_block_types": ("UpBlock2D",) * 2,
     }
-    return kind(**(settings | changed)).eval()
+    return random_unet(channels, size, kind, **(plain | changed))
 
 
 def autoencoder(**changed):

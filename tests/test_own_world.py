@@ -11,7 +11,6 @@ from diffusers import (
     DDPMScheduler,
     EulerDiscreteScheduler,
     LDMPipeline,
-    UNet2DModel,
     VQModel,
 )
 from tiny_world import (
@@ -21,6 +20,7 @@ from tiny_world import (
     colours,
     exact_pipeline,
     make_world,
+    random_unet,
 )
 
 from fairgen_utils.generate import Sampler, recommended_sampler
@@ -31,22 +31,6 @@ from fairgen_utils.models.low_frequency import LowFrequencyMixture
 from fairgen_utils.models.mixture import LatentMixture
 from fairgen_utils.models.own_world import own_world
 from fairgen_utils.models.pipeline import latent_shape
-
-
-def random_unet(channels, size, **changed):
-    torch.manual_seed(0)
-    settings = {
-        "sample_size": size,
-        "in_channels": channels,
-        "out_channels": channels,
-        "layers_per_block": 1,
-        "block_out_channels": (8, 16),
-        "norm_num_groups": 4,
-        "attention_head_dim": 8,
-        "down_block_types": ("DownBlock2D", "AttnDownBlock2D"),
-        "up_block_types": ("AttnUpBlock2D", "UpBlock2D"),
-    }
-    return UNet2DModel(**(settings | changed)).eval()
 
 
 def random_autoencoder(kind):

@@ -244,3 +244,38 @@ def test_the_coverage_table_names_the_worst_setting(tmp_path):
     assert row[1:] == ["0.10", "3", "0.950", "0.930 (3 groups, N = 200)", "0.33", "0.100"]
     # sqrt(.95 * .05 / 400)
     assert "400 replicates" in table and "0.011" in table
+
+
+def test_the_strangers_table_tells_every_judge_of_every_crowd_and_hides_others(tmp_path):
+    from write_tables import strangers_table
+
+    columns = ["faces", "psi", "strength", "judge", "attribute", "group", "n", "measure"]
+    columns += ["value", "low", "high"]
+
+    def crowd(faces, strength, fd, share):
+        which = (faces, 0.7, strength)
+        joint = ("gender,race", "", 1000)
+        rows = [
+            (*which, judge, *joint, "fd", value, value - 0.01, value + 0.02)
+            for judge, value in (("first network", fd), ("embedding", fd + 0.1))
+        ]
+        rows += [
+            (*which, judge, "race", "Black", 1000, "share", value, None, None)
+            for judge, value in (("first network", share), ("embedding", 2 * share))
+        ]
+        rows.append((*which, "embedding", *joint, "frechet", 0.1234, None, None))
+        rows.append((*which, "first network", *joint, "floor", 0.042, None, None))
+        if strength is not None:
+            rows.append((*which, "embedding", *joint, "one person", 0.46, 0.4, 0.52))
+        return rows
+
+    told = [*crowd("plain", None, 0.344, 0.02), *crowd("moved", 2.0, 0.062, 0.1)]
+    hidden = crowd("no such crowd", None, 0.9, 0.3)
+    pd.DataFrame(told + hidden, columns=columns).to_csv(tmp_path / "strangers.csv", index=False)
+    table = strangers_table(tmp_path, "strangers")
+    header, drawn, moved = lines_of(table)
+    assert header[1:3] == ["FD, first network", "FD, embedding"]
+    assert drawn[1:4] == ["0.344 (0.334 to 0.364)", "0.444 (0.434 to 0.464)", "0.020 to 0.040"]
+    assert moved[1] == "0.062 (0.052 to 0.082)" and moved[4] == "0.46 (0.40 to 0.52)"
+    assert drawn[4] == "" and drawn[5].startswith("0.123")
+    assert "0.900" not in table and "N = 1000" in table and "floor 0.042" in table

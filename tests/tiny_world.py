@@ -4,7 +4,14 @@ import warnings
 
 import numpy as np
 import torch
-from diffusers import ConfigMixin, DDIMScheduler, DDPMPipeline, DDPMScheduler, ModelMixin
+from diffusers import (
+    ConfigMixin,
+    DDIMScheduler,
+    DDPMPipeline,
+    DDPMScheduler,
+    ModelMixin,
+    UNet2DModel,
+)
 from diffusers.configuration_utils import register_to_config
 from diffusers.models.unets.unet_2d import UNet2DOutput
 
@@ -133,3 +140,20 @@ def make_world(size=SIZE, **changed):
     }
     generator = exact_pipeline(sample_size=size)
     return own_world(generator, by_brightness, ATTRIBUTES, **(settings | changed))
+
+
+def random_unet(channels, size, kind=UNet2DModel, **changed):
+    """A network of random weights, as small as one with attention can be."""
+    torch.manual_seed(0)
+    settings = {
+        "sample_size": size,
+        "in_channels": channels,
+        "out_channels": channels,
+        "layers_per_block": 1,
+        "block_out_channels": (8, 16),
+        "norm_num_groups": 4,
+        "attention_head_dim": 8,
+        "down_block_types": ("DownBlock2D", "AttnDownBlock2D"),
+        "up_block_types": ("AttnUpBlock2D", "UpBlock2D"),
+    }
+    return kind(**(settings | changed)).eval()
