@@ -20,7 +20,7 @@ from make_faces import FaceMaker, applicable
 from measure_worlds import by_quotas
 from other_judges import embedding_world
 from scipy.spatial.distance import cdist
-from sources import HELDOUT, PHOTOGRAPHIC, add_sources, source_of
+from sources import PHOTOGRAPHIC, add_sources, heldout_of, source_of
 from tables import Table
 
 from fairgen_utils.datasets import Faces, read_faces
@@ -236,7 +236,7 @@ def measure_world(world, maker, embedding, source, methods, seeds, tables, judge
     """Everything of one world: rows go into the tables as soon as they are known."""
     fairness, groups, pairs = tables
     training = read_faces(source, "train")
-    heldout = read_faces(source, HELDOUT[world.name])
+    heldout = read_faces(source, heldout_of(world.name))
     # photographs lie in the order of age: neighbours are alike, and the first ones are young
     heldout = taken(heldout, np.random.default_rng(0).permutation(len(heldout)))
     # one half of the training faces to fit on, the other to be measured like a method's faces

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from make_faces import ALL
-from sources import HELDOUT, add_sources, source_of
+from sources import add_sources, heldout_of, source_of
 from study_downstream import TASKS
 from tables import OURS
 
@@ -29,7 +29,7 @@ RECIPES = Path(__file__).resolve().parent
 def studies(world, source, options):
     """The scripts and their arguments, in order; without real faces, those that need none."""
     this, these = ["--world", world.name], ["--worlds", world.name]
-    real = ["--photographs", source, "--heldout", HELDOUT[world.name]]
+    real = ["--photographs", source, "--heldout", heldout_of(world.name)]
     photographs = [f"--{world.name}", source] if source != world.folder else []
     rivals = [method for method in ALL if method not in OURS]
     yield "study_guidance.py", [*these, "--only", "--choose"]

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from make_faces import ALL, FaceMaker, applicable
 from other_judges import probe_world, public_world
-from sources import HELDOUT, add_sources, source_of
+from sources import add_sources, heldout_of, source_of
 from tables import METHODS, Table
 
 from fairgen_utils import show
@@ -248,7 +248,7 @@ def main():
         maker = FaceMaker(generator, options.n, options.faces)
         worlds = {"first": world, "second": world.second_judge()}
         if source is not None:
-            faces = [read_faces(source, split) for split in ("train", HELDOUT[name])]
+            faces = [read_faces(source, split) for split in ("train", heldout_of(name))]
             worlds["probe"] = probe_world(world, *faces)
             if options.public:
                 worlds["public"] = public_world(world, faces[1])

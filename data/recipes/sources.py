@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-# the split that judges: of heads it is balanced
-HELDOUT = {"heads": "reference", "utkface": "heldout", "celeba": "test"}
 PHOTOGRAPHIC = {"utkface": "UTKFace", "celeba": "CelebA"}
 
 
@@ -11,6 +9,11 @@ def add_sources(arguments):
     """One option for each photographic world's archive."""
     for world, dataset in PHOTOGRAPHIC.items():
         arguments.add_argument(f"--{world}", type=Path, help=f"{dataset}'s folder or zip")
+
+
+def heldout_of(name):
+    """The split that a world's faces are judged by; that of rendered faces is balanced."""
+    return {"utkface": "heldout", "celeba": "test"}.get(name, "reference")
 
 
 def source_of(world, options):
