@@ -118,6 +118,8 @@ def test_logs_of_several_goes_are_counted_on(tmp_path, recipes):
         {"step": 105},
         {"step": 115, "loss": 0.5, "seconds": 7.0},
     ]
+    log("three", {"step": 0, "init": str(tmp_path / "two" / "autoencoder")}, {"step": 1})
+    assert joined_log(tmp_path / "three")[-2:] == [rows[-1] | {"step": 15}, {"step": 16}]
     untouched = [{"step": 100, "loss": 0.7}]
     assert joined_log(tmp_path / "nowhere", untouched) == untouched
 
@@ -198,14 +200,15 @@ def test_folding_the_latent_scale_leaves_reconstructions_as_they_were():
 
 
 def test_an_error_on_the_face_costs_more_than_one_on_the_wall():
-    from train_autoencoder import CENTRE_WEIGHT, centre_weight, reconstruction_loss
+    from train_autoencoder import centre_weight, reconstruction_loss
 
-    weight = centre_weight(64, "cpu")
+    weight = centre_weight(64, 4.0, "cpu")
     assert weight.mean() == pytest.approx(1)
-    assert weight.max() / weight.min() == pytest.approx(CENTRE_WEIGHT, rel=0.1)
+    assert weight.max() / weight.min() == pytest.approx(4, rel=0.1)
     on_face, on_wall = torch.zeros(2, 1, 3, 64, 64)
     on_face[..., 28:36, 28:36] = on_wall[..., 2:10, 2:10] = 0.5
     assert reconstruction_loss(on_face) > 2 * reconstruction_loss(on_wall)
+    assert reconstruction_loss(on_face, 1.0) == pytest.approx(reconstruction_loss(on_wall, 1.0))
     assert reconstruction_loss(torch.zeros(1, 3, 64, 64)) == 0
 
 

@@ -9,8 +9,6 @@ from fairgen_utils.datasets import read_faces
 
 # how far latents are jittered before decoding, so that small denoising errors stay invisible
 LATENT_NOISE = 0.2
-# how much more an error counts at the middle of a picture, where eyes are, than at its border
-CENTRE_WEIGHT = 4.0
 
 
 def build():
@@ -41,17 +39,17 @@ def build():
     )
 
 
-def centre_weight(size, device):
-    """Weights (size, size) with mean one: a Gaussian hill on a plain, higher on the face."""
+def centre_weight(size, peak, device):
+    """Weights (size, size) with mean one: a Gaussian hill on a plain, `peak` times as high."""
     squared = torch.linspace(-1, 1, size, device=device).square()
     hill = torch.exp(-(squared[:, None] + squared) / (2 * 0.35**2))
-    weight = 1 + (CENTRE_WEIGHT - 1) * hill
+    weight = 1 + (peak - 1) * hill
     return weight / weight.mean()
 
 
-def reconstruction_loss(error):
+def reconstruction_loss(error, peak=4.0):
     """L1 on pixels and on their gradients at two scales: gradients keep edges from blurring."""
-    error = error * centre_weight(error.shape[-1], error.device)
+    error = error * centre_weight(error.shape[-1], peak, error.device)
     gradients = sum(
         e.diff(dim=dim).abs().mean() for e in (error, F.avg_pool2d(error, 2)) for dim in (-1, -2)
     )
@@ -74,6 +72,12 @@ def main():
     arguments = parser(__doc__, steps=3000, batch_size=32, learning_rate=1e-3)
     arguments.add_argument("--heldout", default="heldout", help="split for the logged PSNR")
     arguments.add_argument("--init", help="autoencoder folder to start from, not random weights")
+    arguments.add_argument(
+        "--centre",
+        type=float,
+        default=4.0,
+        help="how much more an error counts at the middle of a picture, where eyes are",
+    )
     options = arguments.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -94,7 +98,7 @@ def main():
             decoded = autoencoder.decode(latents + LATENT_NOISE * jitter).sample
         flat = latents.float().transpose(0, 1).flatten(1)
         moments = flat.mean(1).pow(2).mean() + (flat.std(1) - 1).pow(2).mean()
-        return reconstruction_loss(decoded.float() - batch) + 0.1 * moments
+        return reconstruction_loss(decoded.float() - batch, options.centre) + 0.1 * moments
 
     def evaluate(model):
         with torch.inference_mode():

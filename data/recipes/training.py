@@ -197,8 +197,9 @@ def joined_log(run, earlier=()):
     if "init" not in rows[0]:
         return rows
     first, *rows = rows
-    source = Path(first["init"]).parents[1]  # RUN/generator/unet
-    before = joined_log(source, earlier) if (source / "log.jsonl").exists() else list(earlier)
+    # RUN/generator/unet or RUN/autoencoder
+    source = next((p for p in Path(first["init"]).parents[:2] if (p / "log.jsonl").exists()), None)
+    before = joined_log(source, earlier) if source else list(earlier)
     counted = {name: before[-1].get(name, 0) for name in ("step", "samples", "seconds") if before}
     return before + [
         {name: value + counted.get(name, 0) for name, value in row.items()} for row in rows
