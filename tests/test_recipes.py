@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from fairgen_utils.datasets import Faces
+from fairgen_utils.datasets import CELEBA_ATTRIBUTES, Faces
 from fairgen_utils.judge import audit_groups
 from fairgen_utils.load import Predictions, load_world
 from fairgen_utils.models.mixture import LatentMixture
@@ -463,18 +463,11 @@ def test_every_method_downstream_gets_the_same_real_faces_and_as_many_more(world
 def test_what_goes_with_gender_is_told_of_the_training_set_and_of_what_a_classifier_says():
     import study_downstream
 
-    attributes = {
-        "gender": ("female", "male"),
-        "age": ("not young", "young"),
-        "smile": ("neutral", "smiling"),
-        "glasses": ("none", "glasses"),
-        "hair": ("black", "brown", "blond", "grey or bald", "unclear"),
-    }
     gender = np.repeat([0, 1], 100)
     some = {name: np.tile([0, 1], 100) for name in ("age", "smile", "glasses")}
     hair = np.where(np.arange(200) % 100 < 10, 4, np.where(np.arange(200) % 5 < 2, 2, 0))
     test = types.SimpleNamespace(labels={"gender": gender, "hair": hair} | some)
-    world = types.SimpleNamespace(name="celeba", attributes=attributes)
+    world = types.SimpleNamespace(name="celeba", attributes=CELEBA_ATTRIBUTES)
     # a quarter of the training women are blond, no man is; to the classifier every woman is
     taught = {"gender": gender, "hair": np.where(gender == 0, np.arange(200) % 4 * 2 % 4, 0)}
     taught["hair"][:20] = 4

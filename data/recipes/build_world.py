@@ -134,7 +134,7 @@ def main():
     arguments.add_argument("--reference", default="heldout", help="held-out split to judge by")
     arguments.add_argument("--cells", nargs="+", default=["gender", "race", "age"])
     arguments.add_argument("--target", default="gender,race", help="evened out by default")
-    arguments.add_argument("--timestep", type=int, default=528)
+    arguments.add_argument("--timestep", type=int, default=489)
     arguments.add_argument(
         "--extrapolation", type=float, default=0.0, help="see overshoot.csv"
     )
@@ -212,9 +212,9 @@ def main():
         "timestep": options.timestep,
         "num_inference_steps": options.num_inference_steps,
         "extrapolation": options.extrapolation,
-        # until study_guidance.py --choose has measured better ones
+        # until study_guidance.py --choose has measured better ones; of 15 steps even in log-SNR
         "strength": 4.0,
-        "first_guided_step": 2,
+        "first_guided_step": 5,
         "sha256": {f: checksum(options.out / f) for f in files},
     }
     (options.out / "world.json").write_text(json.dumps(description, indent=1) + "\n")

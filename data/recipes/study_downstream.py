@@ -40,8 +40,6 @@ TASKS = {
 }
 # yes or no, what goes with gender in the training set: attribute and group
 CONFOUNDED = {
-    "heads": {},
-    "utkface": {},
     "celeba": {"blond and gender": ("hair", "blond"), "glasses and gender": ("glasses", "glasses")},
 }
 UNCLEAR = {"hair": 4}  # nothing is learnt from these, and nobody is tested on them
@@ -132,7 +130,7 @@ def task_rows(world, logits, test):
 
 def confounded_rows(world, logits, test, labels):
     """Errors between genders at what goes with gender, and how much more it goes with it."""
-    for task, (attribute, group) in CONFOUNDED[world.name].items():
+    for task, (attribute, group) in CONFOUNDED.get(world.name, {}).items():
         group = world.attributes[attribute].index(group)
         groups = np.array(world.attributes["gender"])[test.labels["gender"]]
         true = (test.labels[attribute] == group).astype(int)
