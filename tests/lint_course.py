@@ -288,7 +288,7 @@ def main(arguments=None):
     for line in [*problems, *advice]:
         print(line)
     habits = Counter(line.partition(",")[0] for line in advice)
-    print(f"{len(problems)} problems, {len(advice)} pieces of advice in {len(habits)} notebooks")
+    print(f"{len(problems)} problems, {len(advice)} pieces of advice on {len(habits)} notebooks")
     return 1 if problems or (options.strict and advice) else 0
 
 

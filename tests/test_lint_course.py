@@ -148,4 +148,4 @@ def test_the_command_counts_problems_and_advice(monkeypatch, capsys):
     ):
         monkeypatch.setattr(lint_course, "lint", lambda found=(problem, advice): found)
         assert lint_course.main(strict) == code
-    assert "1 problems, 0 pieces of advice in 0 notebooks" in capsys.readouterr().out
+    assert "1 problems, 0 pieces of advice on 0 notebooks" in capsys.readouterr().out
