@@ -203,18 +203,21 @@ def test_every_study_understands_what_it_is_asked(name, source, monkeypatch, cap
         assert said == f"{script}: error: unrecognized arguments: --nothing-of-the-kind"
 
 
-def test_strength_is_chosen_first_and_without_photographs_the_rest_is_measured():
-    there = [script for script, _ in studies_of("utkface", "data/utkface", "a.zip")]
-    absent = [script for script, _ in studies_of("utkface", "data/utkface", None)]
-    script, arguments = studies_of("heads", "data/heads", "data/heads")[0]
-    assert script == "study_guidance.py" and "--choose" in arguments
-    assert set(there) - set(absent) == {
-        "study_brightness.py",
-        "study_memorization.py",
-        "measure_embedding.py",
-        "study_downstream.py",
-    }
-    assert [script for script in there if script in absent] == absent
+def test_strength_is_chosen_as_soon_as_the_brightness_of_real_faces_is_known():
+    first, second, *later = studies_of("heads", "data/heads", "data/heads")
+    # of no method yet: every face that follows depends on the strength
+    assert first[0] == "study_brightness.py" and first[1][-1] == "--methods"
+    assert second[0] == "study_guidance.py" and "--choose" in second[1]
+    assert "measure_worlds.py" == later[0][0]
+
+
+def test_a_world_of_photographs_is_not_measured_without_them(monkeypatch, capsys):
+    import measure_everything
+
+    monkeypatch.setattr(sys, "argv", ["measure_everything.py", "--world", "utkface"])
+    with pytest.raises(SystemExit):
+        measure_everything.main()
+    assert "--utkface: pass the folder or zip" in capsys.readouterr().err
 
 
 def test_a_study_that_fails_ends_the_measurement_and_says_how_to_go_on(monkeypatch, capsys):
@@ -230,8 +233,38 @@ def test_a_study_that_fails_ends_the_measurement_and_says_how_to_go_on(monkeypat
     monkeypatch.setattr(sys, "argv", ["measure_everything.py", "--world", "heads"])
     with pytest.raises(SystemExit, match=r"draw_pairs.py failed; once mended, the same command"):
         measure_everything.main()
-    assert done == ["study_guidance.py", "measure_worlds.py", "measure_worlds.py", "draw_pairs.py"]
+    assert done == [
+        *("study_brightness.py", "study_guidance.py"),
+        *("measure_worlds.py", "measure_worlds.py", "draw_pairs.py"),
+    ]
     done.clear()
-    monkeypatch.setattr(sys, "argv", [*sys.argv, "--from-step", "5"])
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--from-step", "6"])
     measure_everything.main()
     assert done[0] == "study_groups.py" and "next: write_tables.py" in capsys.readouterr().out
+
+
+# Where the sampler's steps lie
+
+
+def test_a_variance_ratio_is_covered_by_its_interval():
+    from study_sampler import variance_ratio
+
+    rng = np.random.default_rng(0)
+    found, real = 1.2**0.5 * rng.normal(size=(2000, 200)), rng.normal(size=(2000, 300))
+    rows = [variance_ratio(*pair) for pair in zip(found, real, strict=True)]
+    covered = np.mean([row["variance_low"] < 1.2 < row["variance_high"] for row in rows])
+    assert abs(covered - 0.95) < 0.015  # three standard errors
+    assert np.mean([row["variance"] for row in rows]) == pytest.approx(1.2, abs=0.02)
+
+
+def test_every_spacing_of_steps_is_measured_and_the_sampler_put_back(world, monkeypatch, tmp_path):
+    import study_sampler as study
+
+    usual = world.pipeline.scheduler
+    rng = np.random.default_rng(0)
+    faces = rng.integers(0, 256, (20, 64, 64, 3), dtype=np.uint8)
+    axis, real = study.principal_axis(world, faces)
+    assert np.linalg.norm(axis) == pytest.approx(1, abs=1e-5) and real.shape == (20,)
+    rows = [study.row_of(world, world, s, 8, 16, axis, real) for s in study.SPACINGS]
+    assert rows[0]["variance"] != rows[1]["variance"]
+    assert world.pipeline.scheduler is usual

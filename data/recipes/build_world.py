@@ -43,6 +43,7 @@ MEASURED = (
     "components",
     "speed",
     "memorization",
+    "sampler",
 )
 
 

@@ -5,9 +5,9 @@
 
 For a world whose weights have changed (`build_world.py` drops what was measured before). Each
 study is a script of its own and keeps what it has measured, so a run that was stopped goes on.
-The strength of guidance is chosen first, since every guided face depends on it; pages and the
-benchmark, which wants a machine to itself, come last. Two worlds can be measured side by side, one
-on each core: OMP_NUM_THREADS=1 taskset --cpu-list 0 ...
+The strength of guidance is chosen first, by the brightness of real faces among others, since every
+guided face depends on it; pages and the benchmark, which wants a machine to itself, come last. Two
+worlds can be measured side by side, one on each core: OMP_NUM_THREADS=1 taskset --cpu-list 0 ...
 """
 
 import argparse
@@ -27,11 +27,12 @@ RECIPES = Path(__file__).resolve().parent
 
 
 def studies(world, source, options):
-    """The scripts and their arguments, in order; without real faces, those that need none."""
+    """The scripts and their arguments, in order."""
     this, these = ["--world", world.name], ["--worlds", world.name]
     real = ["--photographs", source, "--heldout", heldout_of(world.name)]
     photographs = [f"--{world.name}", source] if source != world.folder else []
     rivals = [method for method in ALL if method not in OURS]
+    yield "study_brightness.py", [*this, *real, "--methods"]
     yield "study_guidance.py", [*these, "--only", "--choose"]
     for methods, seeds in ((OURS, options.seeds), (rivals, options.rival_seeds)):
         some = [*these, "--methods", *methods, "--seeds", *seeds]
@@ -39,14 +40,14 @@ def studies(world, source, options):
     yield "draw_pairs.py", these
     yield "study_groups.py", these
     yield "measure_differences.py", these
-    if source is not None:
-        yield "study_brightness.py", [*this, *real]
-        yield "study_memorization.py", [*this, *real]
-        yield "measure_embedding.py", [*these, *photographs, "--judged", options.judged]
-        if world.name in TASKS:
-            yield "study_downstream.py", [*this, *real]
-    yield "measure_ablations.py", these
+    yield "study_brightness.py", [*this, *real]
+    yield "study_memorization.py", [*this, *real]
+    yield "measure_embedding.py", [*these, *photographs, "--judged", options.judged]
+    if world.name in TASKS:
+        yield "study_downstream.py", [*this, *real]
+    yield "study_sampler.py", [*this, "--photographs", source]
     yield "study_guidance.py", these
+    yield "measure_ablations.py", these
 
 
 def main():
@@ -66,6 +67,8 @@ def main():
     options = arguments.parse_args()
     world = load_world(options.world)
     source = source_of(world, options)
+    if source is None:
+        arguments.error(f"--{world.name}: pass the folder or zip of the world's real faces")
     steps = list(studies(world, source, options))
     for number, (script, extra) in enumerate(steps, 1):
         if number < options.from_step:

@@ -40,18 +40,18 @@ from fairgen_utils.rivals import even
 
 BATCH = 64
 SEED = 110_000  # of every sample here: none is judged elsewhere
-STRENGTHS, FIRST_STEPS = (2.0, 2.5, 3.0, 4.0, 6.0, 8.0, 12.0), (1, 2, 3)
+STRENGTHS, FIRST_STEPS = (2.0, 3.0, 4.0, 6.0, 8.0, 12.0), (3, 4, 5, 6)
 # where one is as recommended, or among the pairs of STRENGTHS and FIRST_STEPS, that row has it
 SETTINGS = {
     "strength": (0.5, 1.0),
-    "first_guided_step": (0, 5),
+    "first_guided_step": (0, 2, 8),
     "covariance_type": ("full",),
     "assignment": ("random",),
     "n_components": (2, 4),
     "labels": (20, 50, 200, 1000),
     "wrong_labels": (0.1, 0.25, 0.5),
     "steps": (8, 20, 25, 30),
-    "skipped_steps": (1, 2, 4),
+    "skipped_steps": (5, 6, 7),
     "temper": (0.5, 0.25),
     "idea": ("its own faces", "two rounds", "left alone", "own strengths"),
 }
