@@ -39,6 +39,7 @@ IMPORT_NAMES = {
 }
 
 # A pattern must not match this file, hence the brackets around one letter of each.
+WEIGHTS = (".safetensors", ".npz", ".zip")
 NOT_FOR_READERS = [
     rb"(?<![\w.])/[w]ork/",
     rb"(?<![\w.])/[r]oot/",
@@ -297,6 +298,16 @@ def test_no_file_names_a_machine_or_a_registry():
         if match:
             found.append(f"{relative(path)}: {match[0]!r}")
     assert not found, "\n".join(found)
+
+
+def test_no_merge_was_left_half_done():
+    marker = re.compile(rb"^(<{7} |>{7} )", re.MULTILINE)
+    found = [
+        relative(path)
+        for path in committed_files()
+        if path.suffix not in WEIGHTS and marker.search(path.read_bytes())
+    ]
+    assert not found, f"conflicts to settle in {found}"
 
 
 # --- how long a notebook takes ------------------------------------------------------------------
