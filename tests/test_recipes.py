@@ -793,3 +793,40 @@ def test_coverage_is_simulated_setting_by_setting(tmp_path):
     for row in (near, far):
         assert row["coverage"] == pytest.approx(1 - row["too_high"] - row["too_low"])
         assert row["coverage"] > 0.75  # six standard errors of 40 replicates below .95
+
+
+# short trainings, compared
+
+
+def test_runs_are_compared_by_the_last_line_of_their_logs(tmp_path, monkeypatch, capsys):
+    import compare_runs
+
+    rows = [{"step": 0, "init": "x"}, {"step": 100, "samples": 6400, "loss": 0.5, "seconds": 9.0}]
+    for name, frechet in (("a", 3.5), ("b", 3.0)):
+        (tmp_path / name).mkdir()
+        last = {"step": 200, "samples": 12800, "loss": 0.4, "seconds": 18.0, "frechet": frechet}
+        lines = "\n".join(json.dumps(row) for row in [*rows, last])
+        (tmp_path / name / "log.jsonl").write_text(lines)
+    command = ["compare_runs.py", f"one={tmp_path / 'a'}", f"other={tmp_path / 'b'}"]
+    command += ["--world", "tiny", "--out", str(tmp_path / "found.csv")]
+    monkeypatch.setattr(sys, "argv", command)
+    compare_runs.main()
+    found = pd.read_csv(tmp_path / "found.csv").set_index("choice")
+    assert found["frechet"].to_dict() == {"one": 3.5, "other": 3.0}
+    assert (found["samples"] == 12800).all()
+    (tmp_path / "b" / "log.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(SystemExit):
+        compare_runs.main()
+    assert "log.jsonl that ends on a Frechet distance" in capsys.readouterr().err
+
+
+def test_runs_of_unequal_length_are_not_compared(tmp_path, monkeypatch, capsys):
+    import compare_runs
+
+    samples = {"a": 10, "b": 20}
+    run = lambda name: (name, [{"samples": samples[name], "frechet": 1.0}])  # noqa: E731
+    monkeypatch.setattr(compare_runs, "named_run", run)
+    monkeypatch.setattr(sys, "argv", ["compare_runs.py", "a", "b", "--world", "tiny"])
+    with pytest.raises(SystemExit):
+        compare_runs.main()
+    assert "unequal length, in samples: {'a': 10, 'b': 20}" in capsys.readouterr().err

@@ -165,7 +165,7 @@ def main():
     arguments.add_argument("--init", help="U-Net folder to start from instead of random weights")
     arguments.add_argument("--layers", type=int, default=1, help="in each block, of a new U-Net")
     arguments.add_argument(
-        "--timesteps", choices=("late", "uniform", "logit-normal"), default="late"
+        "--timesteps", choices=("late", "uniform", "logit-normal"), default="logit-normal"
     )
     arguments.add_argument("--weighting", choices=("even", "min-snr"), default="even")
     arguments.add_argument(
