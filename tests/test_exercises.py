@@ -44,10 +44,9 @@ def shrinking_error(latents, noise, timestep):
     return ((np.sqrt(a) * noisy - latents) ** 2).mean()
 
 
-def ancestral(x, clean, a, b, fresh, scale=np.sqrt):
-    alpha = a / b
-    mean = (np.sqrt(b) * (1 - alpha) * clean + np.sqrt(alpha) * (1 - b) * x) / (1 - a)
-    return mean + scale((1 - b) * (1 - alpha) / (1 - a)) * fresh
+def half_fresh(clean, noise, b, share, fresh, scale=np.sqrt):
+    mixed = scale(1 - share) * noise + scale(share) * fresh
+    return np.sqrt(b) * clean + np.sqrt(1 - b) * mixed
 
 
 def parameters(k, d):
@@ -139,13 +138,14 @@ CASES = {
             (lambda m, s: np.nan, "finite"),
         ],
     ),
-    "ancestral_step": (
-        ancestral,
+    "step_with_fresh_noise": (
+        half_fresh,
         [
-            (lambda x, clean, a, b, fresh: ancestral(x, clean, a, b, 0 * fresh), "fresh noise"),
-            (lambda *args: ancestral(*args, scale=lambda v: v), "variance. What scales"),
-            (lambda x, clean, a, b, fresh: b**0.5 * clean + (1 - b) ** 0.5 * fresh, "carries some"),
-            (lambda x, clean, a, b, fresh: x + fresh, "mean"),
+            (lambda clean, noise, b, share, _: half_fresh(clean, noise, b, share, 0), "no fresh"),
+            (lambda *args: half_fresh(*args, scale=lambda v: v), "What scales"),
+            (lambda clean, noise, b, share, new: half_fresh(clean, new, b, share, noise), "0.70"),
+            (lambda clean, noise, b, share, fresh: b * clean + share * fresh, "lead to"),
+            (lambda clean, noise, b, share, fresh: b**0.5 * clean + share * fresh, "together"),
         ],
     ),
     "noise_from_velocity": (

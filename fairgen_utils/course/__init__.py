@@ -7,7 +7,7 @@ import importlib
 
 _CHAPTERS = (
     ("check_called_female", "check_classifier_error"),
-    ("check_rare_share", "check_melting_alpha", "check_ancestral_step"),
+    ("check_rare_share", "check_melting_alpha", "check_step_with_fresh_noise"),
     ("check_compression", "check_noise_from_velocity", "check_error_of_guess"),
     ("check_faces_needed", "check_published_fd", "check_repaired_fd", "check_largest_fd"),
     ("check_control_probe", "check_noisy_distance", "check_balanced_accuracy"),

@@ -57,29 +57,26 @@ def check_melting_alpha(melting_alpha):
     check_function("1.2", melting_alpha, cases[0], diagnose)
 
 
-def check_ancestral_step(ancestral_step):
-    """Exercise 1.3: `ancestral_step(x, clean, a, b, fresh)`, a draw of an earlier noisy point."""
+def check_step_with_fresh_noise(step_with_fresh_noise):
+    """Exercise 1.3: `step_with_fresh_noise(clean, noise, b, share, fresh)`, the next point."""
 
     def diagnose(call):
-        a, b = 0.3, 0.5
+        b, share = 0.5, 0.3
         # the step is linear, so one probe an argument gives its factors
-        of_x = call(np.array([1.0]), np.zeros(1), a, b, np.zeros(1))[0]
-        of_clean = call(np.zeros(1), np.array([1.0]), a, b, np.zeros(1))[0]
-        of_fresh = call(np.zeros(1), np.zeros(1), a, b, np.array([1.0]))[0]
+        one, none = np.ones(1), np.zeros(1)
+        of_clean = call(one, none, b, share, none)[0]
+        of_noise = call(none, one, b, share, none)[0]
+        of_fresh = call(none, none, b, share, one)[0]
         if np.isclose(of_fresh, 0):
             return "no fresh noise comes in: that is a deterministic step."
-        # x = sqrt(a) clean + sqrt(1 - a) noise must become sqrt(b) clean + sqrt(1 - b) noise
-        left_over = (1 - b) - of_x**2 * (1 - a)
-        if np.isclose(of_fresh, left_over):
-            return "the fresh noise is scaled by the variance. What scales a draw?"
-        if np.isclose(of_fresh, np.sqrt(1 - b)):
-            return "all the noise of the earlier timestep is fresh, but x already carries some."
-        if not np.isclose(of_x * np.sqrt(a) + of_clean, np.sqrt(b)):
-            return "the mean is off: without noise, the step should lead to sqrt(b) * clean."
-        if not np.isclose(of_fresh**2, left_over):
-            return "the variance is off: with x's own noise, it must come to 1 - b."
-        if not np.isclose(of_x, np.sqrt(a / b) * (1 - b) / (1 - a)):
-            return "the shares of x and clean in the mean are off; compare each with the formula."
+        if not np.isclose(of_clean, np.sqrt(b)):
+            return "without noise, the step should lead to sqrt(b) * clean, as in DDIM."
+        if np.isclose(of_noise + of_fresh, [np.sqrt(1 - b), 1 - b]).any():
+            return "a factor is a share of the noise's variance. What scales a draw?"
+        if not np.isclose(of_noise**2 + of_fresh**2, 1 - b):
+            return "the variances of old and fresh noise should come to 1 - b together."
+        if not np.isclose(of_fresh**2, share * (1 - b)):
+            return f"with share {share}, {of_fresh**2 / (1 - b):.2f} of the variance is fresh."
 
     ones = np.ones(2)
-    check_function("1.3", ancestral_step, (ones, ones, 0.3, 0.5, ones), diagnose, same_shape)
+    check_function("1.3", step_with_fresh_noise, (ones, ones, 0.5, 0.3, ones), diagnose, same_shape)
