@@ -1,5 +1,5 @@
 # One command each for everything the course does; `make` alone lists them.
-# For Linux and macOS: README.md gives the lines to type on Windows.
+# For Linux and macOS: notebooks/using_it.md gives the lines to type on Windows.
 
 ## Python to build .venv with, 3.11 or newer
 PYTHON ?= python3

@@ -282,7 +282,8 @@ def test_top_level_holds_only_what_the_design_names():
 def test_citation_credits_the_course_and_the_method():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert str(citation["cff-version"]) == "1.2.0"
-    assert citation["title"] and citation["message"]
+    name = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
+    assert citation["title"].startswith(f"{name}: ") and citation["message"]
     assert citation["version"] == PROJECT["version"]
     for paper in [citation["preferred-citation"], *citation["references"]]:
         assert paper["authors"] and (paper.get("doi") or paper["url"].startswith("https://"))

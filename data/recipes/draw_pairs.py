@@ -1,12 +1,13 @@
-"""Draw plain faces above the same faces guided: pairs_NAME.png in data/results/.
+"""Draw plain faces above faces from the same noise, guided: pairs_NAME.png in data/results/.
 
-The first faces of the first seed, none chosen. Faces come from make_faces.py, which makes those
-that are missing.
+The first faces of the first seed, none chosen. Where the classifier's word changed, both words are
+written below the faces. Faces come from make_faces.py, which makes those that are missing.
 """
 
 import argparse
 from pathlib import Path
 
+import numpy as np
 import torch
 from make_faces import FaceMaker
 
@@ -17,14 +18,26 @@ from fairgen_utils.load import load_world
 PAIRS, COLUMNS = 12, 6
 
 
-def pairs_figure(plain, guided):
-    """Twelve pairs in two double rows."""
+def pairs_figure(plain, guided, words):
+    """Twelve pairs in two double rows; `words`: of each changed pair, before and after."""
     rows = {}
     for start in range(0, PAIRS, COLUMNS):
-        part = slice(start, start + COLUMNS)
-        rows[f"Plain sampling, faces {start + 1} to {start + COLUMNS}"] = plain[part]
-        rows[f"The same faces {start + 1} to {start + COLUMNS}, guided"] = guided[part]
-    return show.face_rows(rows, width=11)
+        part, which = slice(start, start + COLUMNS), f"faces {start + 1} to {start + COLUMNS}"
+        rows[f"Plain sampling, {which}"] = plain[part]
+        rows[f"Guided, from the same noise, {which}"] = guided[part]
+    figure = show.face_rows(rows, width=11)
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width, height + 0.3 * len(rows))
+    axes = np.reshape(figure.axes, (-1, 2, COLUMNS))
+    for pair, both in words.items():
+        double_row, column = divmod(pair, COLUMNS)
+        for ax, word, colour in zip(
+            axes[double_row, :, column], both, (show.PLAIN, show.FAIR), strict=True
+        ):
+            ax.set_xlabel(word, fontsize=14, color=colour, weight="bold")
+            for spine in ax.spines.values():
+                spine.set(visible=True, color=colour, linewidth=3)
+    return figure
 
 
 def main():
@@ -40,14 +53,10 @@ def main():
         plain, guided = (maker.faces(m, 0).images[:PAIRS] for m in ("plain", "guided"))
         before, after = (world.classify(images).labels for images in (plain, guided))
         groups = world.groups(world.target)
-        moved = [
-            f"face {i + 1} from {groups[a]} to {groups[b]}"
-            for i, (a, b) in enumerate(
-                zip(*(world.joint(said, world.target) for said in (before, after)), strict=True)
-            )
-            if a != b
-        ]
-        figure = pairs_figure(plain, guided)
+        said = zip(*(world.joint(labels, world.target) for labels in (before, after)), strict=True)
+        words = {i: (groups[a], groups[b]) for i, (a, b) in enumerate(said) if a != b}
+        moved = [f"face {i + 1} from {a} to {b}" for i, (a, b) in words.items()]
+        figure = pairs_figure(plain, guided, words)
         picture = show.picture(figure, f"Twelve pairs of {name} faces; {', '.join(moved)}.")
         write_whole(options.out / f"pairs_{name}.png", picture.data)
         print(f"{name}: {'; '.join(moved)}")

@@ -39,7 +39,7 @@ METHOD = (
 COMMANDS = {
     "checkup": ("is this machine ready for the course?", "python -m fairgen_utils checkup"),
     "demo": (
-        "plain faces, the same faces guided, and the numbers: a picture and a report",
+        "plain faces, the same noise guided, and the numbers: a picture and a report",
         "python -m fairgen_utils demo --world utkface --target gender",
     ),
     "generate": (

@@ -47,7 +47,7 @@ def before_after(samples, panels, paired):
     panels : list of tuple
         One per attribute: (name, groups, series, target), as `show.share_bars` takes them.
     paired : bool
-        Whether they are the same faces: then each stands below itself.
+        Whether they grew from the same noise: then each stands below its other.
 
     Returns
     -------
@@ -67,7 +67,7 @@ def before_after(samples, panels, paired):
     ax.set_xticks([])
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
-    title = "The same faces, plain above and guided below" if paired else "Plain, and others below"
+    title = "Same noise: plain above, guided below" if paired else "Plain, and others below"
     ax.set_title(title, loc="left")
     _bars(bars, panels)
     return figure

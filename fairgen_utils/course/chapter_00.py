@@ -34,7 +34,7 @@ def check_called_female(answer, labels):
 
 
 def check_classifier_error(answer, heldout):
-    """Exercise 0.2: the share of held-out heads whose gender is read wrongly."""
+    """Exercise 0.2: the share of held-out heads whose age is read wrongly."""
     both = _labels(heldout)
     if both is None or both.ndim != 2 or len(both) != 2:
         return say("0.2", "the second argument should be `(true, said)`, two arrays of labels.")
