@@ -305,6 +305,41 @@ CASES = {
             (lambda m1, s1, m2, s2: 1.0, "it gives"),
         ],
     ),
+    "share_followed": (
+        lambda before, after: (after - (1 - before)) / (2 * before - 1),
+        [
+            (lambda before, after: after, "used to disagree"),
+            (lambda before, after: after - (1 - before), "between blind and all"),
+            (lambda before, after: after / before, "does not agree on nothing"),
+            (lambda before, after: 2 * after - 1, "coins"),
+            (lambda before, after: (before - after) / (2 * before - 1), "did *not* follow"),
+            (lambda before, after: 0.5, "not yet"),
+        ],
+    ),
+    "false_alarm": (
+        1 - 0.975**8,
+        [
+            (1 - 0.95**8, "either side"),
+            (8 * 0.025, "counts it twice"),
+            (8 * 0.05, "add up"),
+            (0.025, "one group"),
+            (0.05, "both sides"),
+            (0.975**8, "none does"),
+            (0.95**8, "hold zero"),
+            (0.5, "isn't it"),
+        ],
+    ),
+    "most_copies": (
+        lambda n, found: (1 - 0.05 ** (1 / n)) / found,
+        [
+            (lambda n, found: 1 - 0.05 ** (1 / n), "finds every copy"),
+            (lambda n, found: (1 - 0.05 ** (1 / n)) * found, "not for fewer"),
+            (lambda n, found: (1 - 0.95 ** (1 / n)) / found, "95 of 100"),
+            (lambda n, found: 0.05 ** (1 / n), "gives no alarm"),
+            (lambda n, found: 1 / n, "one face; more"),
+            (lambda n, found: 0.5, "not yet"),
+        ],
+    ),
     "recall": (
         lambda made, real, k: inside(real, made, k).any(1).mean(),
         [

@@ -13,11 +13,12 @@ _CHAPTERS = (
     ("check_control_probe", "check_noisy_distance", "check_balanced_accuracy"),
     ("check_purity", "check_push_on", "check_bic"),
     ("check_two_components", "check_promised_fd", "check_keep_probability"),
-    ("check_times_cheaper", "check_frechet_1d", "check_recall"),
+    ("check_false_alarm", "check_frechet_1d", "check_share_followed"),
     ("check_balancing_weights", "check_paired_interval", "check_equalised_odds"),
     ("check_reduction", "check_true_share", "check_faces_to_plan"),
     ("check_truncate_to_own", "check_detail_left", "check_shards_to_do"),
     ("CARD_ENTRIES", "check_share_of_women", "check_rise_of_reported_share", "check_model_card"),
+    ("check_times_cheaper", "check_recall", "check_most_copies"),
 )
 _HOME = {name: f"chapter_{i:02d}" for i, names in enumerate(_CHAPTERS) for name in names}
 __all__ = list(_HOME)

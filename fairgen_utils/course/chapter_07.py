@@ -2,30 +2,24 @@
 
 import numpy as np
 
-from fairgen_utils.course._checking import check_function, check_number, results, verdict
-from fairgen_utils.judge import manifold_scores
+from fairgen_utils.course._checking import check_function, check_number, verdict
 
 
-def check_times_cheaper(answer):
-    """Exercise 7.1: calls per kept face, rejection over guided, from the results' table."""
-    heads = results("fairness").query("world == 'heads'")
-    calls = heads.groupby("method")["nfe"].mean()
-    rejection, guided = calls["rejection"], calls["guided"]
+def check_false_alarm(answer):
+    """Exercise 7.1: the chance that one of eight intervals calls a group worse, of no change."""
     mistakes = [
-        (
-            guided / rejection,
-            "that is the other way round: how many times more does rejection need?",
-        ),
-        (
-            rejection / calls["overshoot"],
-            "that is against `overshoot`, which starts half-way; look for `guided`.",
-        ),
-        (rejection - guided, "that is a difference; how many times?"),
+        (1 - 0.95**8, "that counts intervals on either side; how many lie on the side of worse?"),
+        (8 * 0.025, "that sum counts it twice when two intervals miss. Ask first for: none does."),
+        (8 * 0.05, "chances of 5 in 100 don't add up so: two may miss at once, or to better."),
+        (0.025, "that is the chance for one group. There are eight."),
+        (0.05, "that is the chance for one group, of both sides. There are eight."),
+        (0.975**8, "that is the chance that none does."),
+        (0.95**8, "that is the chance that all eight hold zero."),
     ]
 
     def diagnose(value):
-        otherwise = f"{value:.3g} isn't the quotient of the two means. Only rows of the heads?"
-        return verdict(value, rejection / guided, mistakes, otherwise, rtol=0.02)
+        otherwise = f"{value:.3g} isn't it. What is the chance that one interval does *not* alarm?"
+        return verdict(value, 1 - 0.975**8, mistakes, otherwise, rtol=0.02)
 
     check_number("7.1", answer, diagnose)
 
@@ -52,24 +46,20 @@ def check_frechet_1d(frechet_1d):
     check_function("7.2", frechet_1d, (0.0, 1.0, 1.0, 1.0), diagnose)
 
 
-def check_recall(recall):
-    """Exercise 7.3: `recall(made, real, k)` by balls around the generated points."""
-    # drawn so that precision, recall and coverage differ
-    rng = np.random.default_rng(2)
-    made, real = rng.normal(0, 1, (40, 2)), rng.normal(1, 1.5, (60, 2))
-    scores = manifold_scores(made, real, 3)
+def check_share_followed(share_followed):
+    """Exercise 7.3: `share_followed(before, after)`: flips that a judge followed."""
+    before, after = 0.9, 0.42
     mistakes = [
-        (scores["precision"], "that is precision: the balls are around the wrong points."),
-        (scores["coverage"], "that is coverage: the balls are around the real points."),
-        (
-            manifold_scores(made, real, 2)["recall"],
-            "your balls reach one neighbour short; a point is not its own neighbour.",
-        ),
+        (after, "a judge that follows nothing still agrees where it used to disagree."),
+        (after - (1 - before), "that is counted from blind. Of how much between blind and all?"),
+        (after / before, "a judge that follows nothing does not agree on nothing."),
+        (2 * after - 1, "who follows nothing agrees less often than coins do."),
+        ((before - after) / (2 * before - 1), "that is the share it did *not* follow."),
     ]
 
     def diagnose(call):
-        found = call(made, real, 3)
-        otherwise = f"for 40 generated and 60 real points it gives {found:.3g}: not yet."
-        return verdict(found, scores["recall"], mistakes, otherwise)
+        found = call(before, after)
+        otherwise = f"for 0.9 before and 0.42 after it gives {found:.3g}: not yet."
+        return verdict(found, (after - 0.1) / 0.8, mistakes, otherwise)
 
-    check_function("7.3", recall, (made, real, 3), diagnose)
+    check_function("7.3", share_followed, (0.8, 0.5), diagnose)
