@@ -88,8 +88,8 @@ def face_rows(rows, captions=None, width=12.0):
     ----------
     rows : dict of str to ndarray, shape (n, h, w, 3), uint8
         Name of each row, written above it -> its faces; as many in every row.
-    captions : sequence of str, optional
-        Below each column.
+    captions : sequence of str, or dict of str to sequence of str, optional
+        Below each column; or, under a row's name, below that row's own faces.
     width : float
         Of the figure, in inches.
 
@@ -102,10 +102,19 @@ def face_rows(rows, captions=None, width=12.0):
         raise ValueError(f"rows: found {counts} faces; give as many in every row, at least one")
     n = next(iter(counts.values()))
     side = width / n
+    if captions is not None and not isinstance(captions, dict):
+        captions = {list(rows)[-1]: captions}
+    below = {name: list(words) for name, words in (captions or {}).items()}
+    if not set(below) <= set(rows) or any(len(words) != n for words in below.values()):
+        found = {name: len(words) for name, words in below.items()}
+        raise ValueError(f"captions: found {found}; give {n} for rows among {list(rows)}")
     # 14 points let about eight letters stand on an inch: a longer caption would run into the next
-    captions = captions and [textwrap.fill(caption, max(8, int(8 * side))) for caption in captions]
-    lines = max(caption.count("\n") + 1 for caption in captions) if captions else 0
-    fig = Figure(figsize=(width, len(rows) * (side + 0.45) + 0.1 * bool(lines) + 0.3 * lines))
+    letters = max(8, int(8 * side))
+    for name, words in below.items():
+        below[name] = [textwrap.fill(word, letters) for word in words]
+    lines = [max(word.count("\n") + 1 for word in words) for words in below.values()]
+    height = len(rows) * (side + 0.45) + 0.1 * len(lines) + 0.3 * sum(lines)
+    fig = Figure(figsize=(width, height))
     axes = fig.subplots(len(rows), n, squeeze=False)
     for line, (name, images) in zip(axes, rows.items(), strict=True):
         for ax, image in zip(line, images, strict=True):
@@ -117,8 +126,8 @@ def face_rows(rows, captions=None, width=12.0):
         line[-1].set_title(" ", fontsize=15)
         above = {"xycoords": "axes fraction", "textcoords": "offset points", "fontsize": 15}
         line[0].annotate(name, (0, 1), (0, 6), **above).set_in_layout(False)
-    for ax, caption in zip(axes[-1], captions or [], strict=captions is not None):
-        ax.set_xlabel(caption, fontsize=14)
+        for ax, caption in zip(line, below.get(name, []), strict=False):
+            ax.set_xlabel(caption, fontsize=14)
     fig.set_layout_engine("constrained", w_pad=0.02, h_pad=0.03)
     return fig
 

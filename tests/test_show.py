@@ -114,6 +114,18 @@ def test_captions_of_neighbouring_faces_do_not_run_into_each_other(n):
     assert min(box.y0 for box in boxes) >= 0 and boxes[0].height > 0
 
 
+def test_each_row_of_faces_has_its_own_words_and_words_for_no_row_are_refused():
+    rows = {name: np.zeros((2, 4, 4, 3), np.uint8) for name in ("plain", "guided")}
+    words = {"plain": ["one", "two"], "guided": ["three", "four"]}
+    fig = show.face_rows(rows, words)
+    assert [ax.get_xlabel() for ax in fig.axes] == ["one", "two", "three", "four"]
+    fig = show.face_rows(rows, words["plain"])
+    assert [ax.get_xlabel() for ax in fig.axes] == ["", "", "one", "two"]
+    for wrong in ({"fair": ["one", "two"]}, {"plain": ["one"]}, ["one"]):
+        with pytest.raises(ValueError, match="captions: found"):
+            show.face_rows(rows, wrong)
+
+
 def test_figures_for_threads_are_none_of_pyplots():
     panels = [("gender", ["female", "male"], {"plain": (show.PLAIN, [0.3, 0.7], None)}, [0.5, 0.5])]
     faces = np.zeros((40, 4, 4, 3), np.uint8)
