@@ -168,7 +168,7 @@ def test_a_tolerance_without_a_reason_or_a_number_is_refused(tags, metadata, sai
 
 # a notebook, what one of its cells printed, and what a wrong change would have made of it
 MUTATIONS = {
-    "a larger FD": ("00_*", r"(plain +FD 0)\.\d", r"\1.9"),
+    "a larger FD": ("00_*", r"(plain +0)\.\d", r"\1.9"),
     "another sample": ("07_*", r"N = \d+", "N = 17"),
     "a share of another size": ("08_*", r"(plain faces: 0)\.\d", r"\1.0"),
     "a sign that turned": ("08_*", r"(moved outward minus alone +)\+", r"\1-"),
