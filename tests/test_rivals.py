@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import build_pipeline
+from diffusers import DPMSolverMultistepScheduler
 from tiny_world import ATTRIBUTES, by_brightness, corner_world, exact_pipeline, make_world
 
 from fairgen_utils.generate import Sampler
@@ -260,8 +261,14 @@ def test_what_is_put_in_place_of_every_prediction_is_what_comes_out(prediction_t
     assert np.allclose(found, 0.25, atol=0.02)
 
 
-def test_inverted_latents_come_back_when_denoised():
+@pytest.mark.parametrize("even_in", ["time", "log-SNR"])
+def test_inverted_latents_come_back_when_denoised(even_in):
     pipeline = exact_pipeline()
+    pipeline.scheduler = DPMSolverMultistepScheduler.from_config(
+        pipeline.scheduler.config,
+        timestep_spacing="linspace",
+        use_lu_lambdas=even_in == "log-SNR",
+    )
     rng = np.random.default_rng(0)
     tone = np.where(rng.random(6) < 0.5, -0.5, 0.5)[:, None, None, None]
     clean = (tone + rng.normal(0, 0.15, (6, 3, 16, 16))).astype(np.float32)

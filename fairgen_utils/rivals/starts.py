@@ -147,7 +147,10 @@ def invert(pipeline, latents, num_inference_steps=15, batch_size=64, progress=Tr
     ----------
     Song, Meng, Ermon, "Denoising Diffusion Implicit Models", ICLR 2021, arXiv 2010.02502.
     """
-    scheduler = DDIMInverseScheduler.from_config(pipeline.scheduler.config)
+    # even in time: it knows no other way, and none of the solver's that is even in log-SNR
+    scheduler = DDIMInverseScheduler.from_config(
+        pipeline.scheduler.config, timestep_spacing="trailing"
+    )
     scheduler.set_timesteps(num_inference_steps)
     noise = []
     latents = check_latents(pipeline, latents)
