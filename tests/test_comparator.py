@@ -171,7 +171,7 @@ MUTATIONS = {
     "a larger FD": ("00_*", r"(plain +0)\.\d", r"\1.9"),
     "another sample": ("07_*", r"N = \d+", "N = 17"),
     "a share of another size": ("08_*", r"(plain faces: 0)\.\d", r"\1.0"),
-    "a sign that turned": ("08_*", r"(moved outward minus alone +)\+", r"\1-"),
+    "a sign that turned": ("08_*", r"(gender, gap, weights +)-", r"\1+"),
     "a floor that fell": ("09_*", r"(race .*floor 0)\.\d\d", r"\1.01"),
     "an interval that lost its end": ("01_*", r" to (0\.\d+)\)", r" to 0.999)"),
 }
