@@ -18,7 +18,7 @@ N ?=
 ## seed of the demo (unset: the demo's own default)
 SEED ?=
 
-## tests that run side by side: no more than cores, each takes up to 2 GB
+## tests that run side by side: no more than cores, each takes up to 3 GB
 JOBS ?= 2
 
 RUN := .venv/bin/python
