@@ -38,8 +38,9 @@ IMPORT_NAMES = {
     "axe-playwright-python": "axe_playwright_python",
 }
 
-# A pattern must not match this file, hence the brackets around one letter of each.
 WEIGHTS = (".safetensors", ".npz", ".zip")
+
+# A pattern must not match this file, hence the brackets around one letter of each.
 NOT_FOR_READERS = [
     rb"(?<![\w.])/[w]ork/",
     rb"(?<![\w.])/[r]oot/",

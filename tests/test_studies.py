@@ -15,6 +15,7 @@ from fairgen_utils.generate import recommended_sampler
 from fairgen_utils.load import load_world
 from fairgen_utils.measure import paired_difference
 from fairgen_utils.models.guidance import Steering
+from fairgen_utils.models.pipeline import timesteps_of
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -268,3 +269,13 @@ def test_every_spacing_of_steps_is_measured_and_the_sampler_put_back(world, monk
     rows = [study.row_of(world, world, s, 8, 16, axis, real) for s in study.SPACINGS]
     assert rows[0]["variance"] != rows[1]["variance"]
     assert world.pipeline.scheduler is usual
+
+
+def test_first_steps_are_asked_for_by_their_noise_whatever_steps_a_sampler_takes(world):
+    from study_guidance import settings_of, steps_at
+
+    own = timesteps_of(world.pipeline, world.num_inference_steps)
+    assert steps_at(world, own) == list(range(len(own)))
+    assert steps_at(world, (0, 2000)) == [len(own) - 1, 0]
+    assert settings_of(world, "strength") == (0.5, 1.0)
+    assert settings_of(world, "first_guided_step")[0] == 0

@@ -93,9 +93,9 @@ def results(tmp_path):
                 off = 0.01 * (1 if seed else -1)
                 row = {"seed": seed, "fd_corrected": fd + off, "fd_floor95": 0.017}
                 fairness.append(which | row | {"sharpness": sharp})
-            row = {"judge": "first", "fd_corrected": fd, "fd_floor95": 0.017}
+            row = {"judge": "first", "fd_corrected": fd, "fd_floor95": 0.017, "n": 6000}
             judges.append(which | row)
-            row = {"judge": "second", "fd_corrected": fd + 0.002, "fd_floor95": 0.027}
+            row = {"judge": "second", "fd_corrected": fd + 0.002, "fd_floor95": 0.027, "n": 6000}
             judges.append(which | row | {"accuracy": None})
         real = {"world": world, "method": "real", "attribute": joint, "judge": "second"}
         judges.append(real | {"accuracy": 0.93})
@@ -128,7 +128,7 @@ def results(tmp_path):
     embedding = [
         {
             **{"world": "utkface", "method": method, "attribute": "gender,race", "seed": seed},
-            **{"fd_corrected": FD[method] + 0.05 + 0.01 * seed, "fd_floor95": 0.04},
+            **{"fd_corrected": FD[method] + 0.05 + 0.01 * seed, "fd_floor95": 0.04, "n": 2000},
         }
         for method in ("plain", "guided", "guided_pilot")
         for seed in (0, 1)
@@ -186,7 +186,9 @@ def test_findings_say_what_was_measured(results):
 def test_findings_ask_every_judge_and_show_its_floor(results):
     from findings import findings_table
 
-    header, *rows = lines_of(findings_table(results, "all"))
+    table = findings_table(results, "all")
+    assert "N: first network 6,000, second network 6,000, face embedding 2,000." in table
+    header, *rows = lines_of(table)
     assert header[1:] == ["plain", "guided", "with a pilot", "noise floor"]
     wanted = {
         "photographs: first network": [0.4, 0.1, 0.03, 0.017],

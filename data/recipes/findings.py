@@ -37,7 +37,7 @@ def by_judges(results):
     embedding = pd.read_csv(results / "embedding.csv").assign(judge="embedding")
     table = pd.concat([judges[judges["judge"].isin(JUDGES)], embedding])
     table = table[(table["attribute"] == table["world"].map(JOINT)) & (table["method"] != "real")]
-    columns = ["fd_corrected", "fd_floor95"]
+    columns = ["fd_corrected", "fd_floor95", "n"]
     return table.groupby(["world", "judge", "method"])[columns].mean().dropna()
 
 
@@ -114,7 +114,9 @@ def judges_said(judged):
             if (world, judge) in fd.index and fd.loc[(world, judge), known].notna().all():
                 values = [*fd.loc[(world, judge), known], floor.loc[(world, judge), known].max()]
                 rows.append([f"{name}: {who}", *(f"{value:.2f}" for value in values)])
-    return markdown(header, rows)
+    faces = judged["n"].groupby("judge").min()
+    shown = ", ".join(f"{who} {faces[j]:,.0f}" for j, who in JUDGES.items() if j in faces)
+    return f"{markdown(header, rows)}\nN: {shown}.\n"
 
 
 def real_recognition(results, world, joint):

@@ -40,18 +40,20 @@ from fairgen_utils.rivals import even
 
 BATCH = 64
 SEED = 110_000  # of every sample here: none is judged elsewhere
-STRENGTHS, FIRST_STEPS = (2.0, 3.0, 4.0, 6.0, 8.0, 12.0), (3, 4, 5, 6)
-# where one is as recommended, or among the pairs of STRENGTHS and FIRST_STEPS, that row has it
+STRENGTHS = (2.0, 2.5, 3.0, 4.0, 6.0, 8.0, 12.0)
+# how noisy latents are at the first guided step: samplers differ in which of their steps that is
+FIRST_TIMESTEPS = (928, 862, 795)
+# where one is as recommended, or among the pairs of STRENGTHS and FIRST_TIMESTEPS, that row has it
 SETTINGS = {
     "strength": (0.5, 1.0),
-    "first_guided_step": (0, 2, 8),
+    "first_guided_step": (999, 662),  # as timesteps
     "covariance_type": ("full",),
     "assignment": ("random",),
     "n_components": (2, 4),
     "labels": (20, 50, 200, 1000),
     "wrong_labels": (0.1, 0.25, 0.5),
     "steps": (8, 20, 25, 30),
-    "skipped_steps": (5, 6, 7),
+    "skipped_steps": (928, 862, 728),  # up to these timesteps
     "temper": (0.5, 0.25),
     "idea": ("its own faces", "two rounds", "left alone", "own strengths"),
 }
@@ -78,6 +80,18 @@ def fitted_guide(world, covariance_type="tied", n_components=1, labels=None, wro
     cells = np.where(wrong, (cells + rng.integers(1, k, len(cells))) % k, cells)
     guide = mixture_for(latents.shape[1:], n_components, covariance_type)
     return guide.fit(latents[kept], cells)
+
+
+def steps_at(world, timesteps):
+    """The sampler's steps that come nearest to some timesteps."""
+    own = np.array(timesteps_of(world.pipeline, world.num_inference_steps))
+    return [int(np.abs(own - timestep).argmin()) for timestep in timesteps]
+
+
+def settings_of(world, what):
+    """The settings of one condition: those given as timesteps as steps of the world's sampler."""
+    settings = SETTINGS[what]
+    return steps_at(world, settings) if what.endswith(("_step", "_steps")) else settings
 
 
 def sampler_of(world, what, setting):
@@ -148,7 +162,7 @@ def choose(world, judge, table, n, plain):
     """Try pairs of strength and first step; the pair that the rule names."""
     guide, target = fitted_guide(world), even(world, world.target)
     for strength in STRENGTHS:
-        for first in FIRST_STEPS:
+        for first in steps_at(world, FIRST_TIMESTEPS):
             setting = f"{strength:g} from step {first}"
             if not table.has(world=world.name, what="choice", setting=setting):
                 sampler = Sampler(
@@ -242,7 +256,7 @@ def main():
         if not certainty.has(world=name):
             certainty.add(certainty_rows(world, options.n))
         for what in options.only:
-            for setting in SETTINGS[what]:
+            for setting in settings_of(world, what):
                 row = {"world": name, "what": what, "setting": str(setting)}
                 if not table.has(**row):
                     print(f"{name} {what} {setting}", flush=True)
