@@ -23,12 +23,13 @@ PLAIN, FAIR, TARGET, TRAINING = "#D55E00", "#0072B2", "#000000", "#999999"
 
 COLUMN = 790  # pixels: a page's width, as wide as a picture is shown in the book
 LEAST_LETTERS = 11  # pixels that letters have there
+DPI = 150  # of figures, for a lecture hall
 
 # Figures made here are matplotlib's own `Figure`, never pyplot's: those are drawn and closed by
 # the notebook at every message of a widget, wherever another thread is with them.
 
 
-sns.set_theme(style="ticks", context="notebook", rc={"figure.dpi": 110, "axes.titlesize": "medium"})
+sns.set_theme(style="ticks", context="notebook", rc={"figure.dpi": DPI, "axes.titlesize": "medium"})
 
 
 def face_sheet(images, columns):
@@ -182,7 +183,7 @@ def picture(fig, alt, width=900):
     """
     enlarge_letters(fig, LEAST_LETTERS * 72 * fig.get_figwidth() / min(width, COLUMN))
     buffer = io.BytesIO()
-    fig.savefig(buffer, format="png", dpi=110)
+    fig.savefig(buffer, format="png", dpi=DPI)
     plt.close(fig)
     return Image(buffer.getvalue(), format="png", width=width, alt=alt)
 
