@@ -24,6 +24,7 @@ PLAIN, FAIR, TARGET, TRAINING = "#D55E00", "#0072B2", "#000000", "#999999"
 COLUMN = 790  # pixels: a page's width, as wide as a picture is shown in the book
 LEAST_LETTERS = 11  # pixels that letters have there
 DPI = 150  # of figures, for a lecture hall
+SLIDER_DPI = 110  # of those with sliders, of which a notebook holds up to 27
 
 # Figures made here are matplotlib's own `Figure`, never pyplot's: those are drawn and closed by
 # the notebook at every message of a widget, wherever another thread is with them.
@@ -235,10 +236,11 @@ class Knobs(ipywidgets.VBox):
             self.figure.value = f"<p>For {values} there is no figure. {problem}</p>"
             return
         alt = html.escape(f"{self._alt} Here for {values}.")
-        self.figure.value = f'<img alt="{alt}" src="data:image/png;base64,{png}">'
+        width = f"width:{SLIDER_DPI * self._size[0]:.0f}px;max-width:100%"
+        self.figure.value = f'<img alt="{alt}" style="{width}" src="data:image/png;base64,{png}">'
 
     def _drawn(self, values):
-        fig = Figure(figsize=self._size, layout="constrained")
+        fig = Figure(figsize=self._size, dpi=SLIDER_DPI, layout="constrained")
         self._draw(fig.subplots(), **values)
         return fig
 

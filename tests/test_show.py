@@ -53,6 +53,13 @@ def test_knobs_carry_frames_of_every_combination_for_pages_without_a_kernel():
     assert f'src="data:image/webp;base64,{shown}"' in page
 
 
+def test_a_slider_s_figure_is_as_large_with_a_kernel_as_without():
+    knobs = show.knobs(lambda ax, a: ax.plot([0, a]), "A line.", (4, 3), a=(1, 2, 3, 1))
+    wide = round(4 * show.SLIDER_DPI)
+    assert f"width:{wide}px" in knobs.figure.value
+    assert f'style="max-width:{wide}px"' in knobs._repr_mimebundle_()[0]["text/html"]
+
+
 def test_frames_of_noise_still_fit_into_a_notebook():
     pictures = list(np.random.default_rng(0).integers(0, 255, (21, 240, 420, 3), dtype=np.uint8))
     values = _frames.grid({"timestep": (0, 600, 990, 10)})
