@@ -9,7 +9,7 @@ TORCH ?= torch==2.13.0
 # On Linux the default package index serves a build with several GB of CUDA libraries.
 ## address of the CPU or CUDA package index, from the install page of pytorch.org
 TORCH_INDEX ?=
-## world that the demo generates from: heads or utkface
+## world that the demo generates from: heads, utkface or celeba
 WORLD ?= heads
 ## what the demo makes even, such as gender,ancestry (unset: the demo's own default)
 TARGET ?=

@@ -26,7 +26,7 @@ _HOME = {
     "judge": (
         *("audit_fairness", "audit_quality", "audit_groups", "group_brightness"),
         *("frechet_distance", "kernel_distance", "manifold_scores"),
-        *("recognition_rate", "sharpness", "brightness"),
+        *("recognition_rate", "sharpness", "relative_sharpness", "brightness"),
     ),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

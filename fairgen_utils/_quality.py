@@ -178,7 +178,8 @@ def sharpness(images):
     """How much fine detail pictures hold: mean squared Laplacian of their brightness.
 
     Features of a classifier that was trained to bear some blur hardly see softness; the eye does.
-    Compare pictures of the same kind and size: a busy background holds detail, too.
+    Compare pictures of the same kind and size, since a busy background holds detail, too; and
+    crowds of the same groups, or by `relative_sharpness`.
 
     Parameters
     ----------
@@ -189,8 +190,60 @@ def sharpness(images):
     float, at least 0
         With brightness in [0, 1].
     """
+    return float(_detail(images).mean())
+
+
+def relative_sharpness(images, labels, others, other_labels):
+    """Sharpness of faces over that of others, as if these were of the same groups.
+
+    Groups differ in detail: long hair has more of it, dark skin in even light less. So evener
+    faces would look softer, or sharper, than plain ones for that reason alone. What the others
+    would have with the same groups is a least-squares fit to them: a share for every group of
+    every attribute, added up.
+
+    Parameters
+    ----------
+    images, others : ndarray, shape (n, height, width, 3), uint8
+        Two crowds; their sizes may differ.
+    labels, other_labels : dict of str to ndarray of int, shape (n,)
+        Group of every face, by attribute; the same attributes of both.
+
+    Returns
+    -------
+    float
+        1 where faces are as sharp as the others are, group by group.
+
+    Raises
+    ------
+    ValueError
+        If attributes or numbers of faces differ.
+    """
+    if list(labels) != list(other_labels):
+        raise ValueError(
+            f"labels: found {', '.join(labels) or 'none'}; other_labels are of "
+            f"{', '.join(other_labels) or 'none'}; give the same attributes"
+        )
+    found, usual = _detail(images), _detail(others)
+    for name, crowd, said in (("labels", found, labels), ("other_labels", usual, other_labels)):
+        for attribute, of in said.items():
+            if len(of) != len(crowd):
+                raise ValueError(
+                    f"{name}: {attribute} has {len(of)} entries, for {len(crowd)} faces"
+                )
+    sizes = {k: 1 + max(np.max(labels[k]), np.max(other_labels[k])) for k in labels}
+
+    def columns(said, n):
+        each = [np.eye(size)[said[k]] for k, size in sizes.items()]
+        return np.concatenate([np.ones((n, 1)), *each], 1)
+
+    fit, *_ = np.linalg.lstsq(columns(other_labels, len(usual)), usual, rcond=None)
+    return float(found.mean() / (columns(labels, len(found)) @ fit).mean())
+
+
+def _detail(images):
+    """Mean squared Laplacian of every face's brightness, which is in [0, 1]: shape (n,)."""
     brightness = check_images(images).mean(-1, dtype=np.float32) / 255
-    return float(np.mean(convolve(brightness, LAPLACIAN) ** 2))
+    return (convolve(brightness, LAPLACIAN) ** 2).mean((1, 2), dtype=np.float64)
 
 
 def brightness(images):

@@ -15,6 +15,7 @@ from fairgen_utils._quality import (
     kernel_distance,
     manifold_scores,
     moments,
+    relative_sharpness,
     sharpness,
 )
 from fairgen_utils.measure import (
@@ -38,6 +39,7 @@ __all__ = [
     "manifold_scores",
     "moments",
     "recognition_rate",
+    "relative_sharpness",
     "sharpness",
     "within_group_variance",
 ]

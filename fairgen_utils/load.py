@@ -150,8 +150,8 @@ class ShippedWorld(World):
 
         Notes
         -----
-        ``heads``: the training faces, encoded. ``utkface``: faces the generator made, since
-        latents of photographs would be photographs.
+        ``heads``: the training faces, encoded. ``utkface``, ``celeba``: faces the generator made,
+        since latents of photographs would be photographs.
         """
         stored = self._load("latents.npz")
         return stored["latents"].astype(np.float32), self._by_attribute(stored["labels"])
@@ -174,7 +174,8 @@ def load_world(name, root=None, device="cpu", dtype=torch.float32):
     Parameters
     ----------
     name : str
-        ``"heads"`` (rendered, labels known) or ``"utkface"`` (trained on photographs).
+        ``"heads"`` (rendered, labels known), or ``"utkface"`` or ``"celeba"`` (trained on
+        photographs).
     root : path, optional
         The folder that holds the worlds. The repository's ``data/`` when omitted.
     device : str or torch.device

@@ -26,7 +26,10 @@ WRITING = re.compile(
     r"\.(to_csv|to_json|to_parquet|savefig|write_text|write_bytes|mkdir|save|save_pretrained)\("
     r"|open\([^)]*['\"][wax]"
 )
-LICENCES = ("MIT License", "CC BY 4.0", "CC0 1.0", "UTKFace", "non-commercial research use only")
+LICENCES = (
+    *("MIT License", "CC BY 4.0", "CC0 1.0", "UTKFace", "CelebA"),
+    "non-commercial research use only",
+)
 
 
 # --- rules for every notebook: (where, what is wrong) for each problem ----------------------------

@@ -28,6 +28,7 @@ SCANNED = (
     "notebooks/glossary",
     "README",
     "data/utkface/README",
+    "data/celeba/README",
 )
 
 

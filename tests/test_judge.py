@@ -17,6 +17,7 @@ from fairgen_utils.judge import (
     kernel_distance,
     manifold_scores,
     recognition_rate,
+    relative_sharpness,
     sharpness,
     within_group_variance,
 )
@@ -190,6 +191,26 @@ def test_sharpness_is_that_of_brightness_in_the_unit_range():
     spot[0, 4, 4] = 255
     # the Laplacian of a single bright pixel: -4 there, 1 at its four neighbours
     assert sharpness(spot) == pytest.approx((16 + 4) / 81)
+
+
+def test_sharpness_of_evener_groups_is_held_against_the_same_groups():
+    rng = np.random.default_rng(0)
+    contrast = np.array([20, 60])  # the second group has more detail, as long hair does
+
+    def crowd(share, blur=1.0):
+        labels = (rng.random(400) < share).astype(int)
+        noise = rng.normal(0, blur, (400, 12, 12, 1)) * contrast[labels][:, None, None, None]
+        return np.clip(128 + noise, 0, 255).astype(np.uint8).repeat(3, -1), {"hair": labels}
+
+    (plain, of_plain), (even, of_even) = crowd(0.1), crowd(0.5)
+    assert sharpness(even) > 1.8 * sharpness(plain)
+    assert relative_sharpness(even, of_even, plain, of_plain) == pytest.approx(1, abs=0.05)
+    soft, of_soft = crowd(0.5, 0.9)
+    assert relative_sharpness(soft, of_soft, plain, of_plain) == pytest.approx(0.81, abs=0.05)
+    with pytest.raises(ValueError, match="labels: found hair; other_labels are of age"):
+        relative_sharpness(even, of_even, plain, {"age": of_plain["hair"]})
+    with pytest.raises(ValueError, match="other_labels: hair has 3 entries, for 400 faces"):
+        relative_sharpness(even, of_even, plain, {"hair": of_plain["hair"][:3]})
 
 
 @pytest.mark.parametrize("images", [np.zeros((2, 8, 8, 3)), np.zeros((0, 8, 8, 3), np.uint8)])

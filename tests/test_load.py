@@ -324,7 +324,7 @@ def test_a_world_without_a_second_judge_says_how_to_add_one(worlds_root):
         load_world("tiny", worlds_root).second_judge()
 
 
-@pytest.mark.parametrize("name", ["heads", "utkface"])
+@pytest.mark.parametrize("name", ["heads", "utkface", "celeba"])
 def test_the_second_judge_is_another_network_that_reads_held_out_faces_as_well(name):
     world = load_world(name)
     second = world.second_judge()

@@ -266,6 +266,31 @@ def test_the_reference_heads_are_balanced_over_all_cells():
     assert counts.max() - counts.min() <= 1
 
 
+def test_a_new_build_voids_every_table_about_its_world_but_not_about_people(tmp_path):
+    from build_world import forget_measurements
+
+    rows = "world,method\nheads,plain\nheads,people\nutkface,plain\n"
+    for name in ("fairness", "embedding_groups", "embedding_pairs"):
+        (tmp_path / f"{name}.csv").write_text(rows)
+    (tmp_path / "sampler.csv").write_text("world,steps\nheads,15\nutkface,15\n")
+    forget_measurements("heads", tmp_path)
+    for name in ("fairness", "embedding_groups", "embedding_pairs"):
+        kept = (tmp_path / f"{name}.csv").read_text().split()
+        assert kept == ["world,method", "heads,people", "utkface,plain"]
+    assert (tmp_path / "sampler.csv").read_text().split() == ["world,steps", "utkface,15"]
+
+
+def test_every_table_with_rows_of_a_world_is_voided_by_a_new_build():
+    from build_world import MEASURED
+
+    results = ROOT / "data" / "results"
+    tables = {p.stem for p in results.glob("*.csv") if p.read_text().startswith("world,")}
+    # what was counted once, of generators before and after, or of how they were trained
+    once = {"malformed", "training_choices", "coverage"}
+    trained = {name for name in tables if name.endswith("_training")}
+    assert tables - once - trained <= set(MEASURED)
+
+
 def test_a_results_table_knows_its_rows_and_replaces_them(tmp_path):
     from tables import Table
 

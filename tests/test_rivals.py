@@ -47,7 +47,8 @@ class CallCounter:
         self.faces += len(inputs[0])
 
 
-ELSEWHERE = ("clean", "goals", "guided_goals")  # tested below, on worlds that have a use for them
+GOALS = [name for name in METHODS if "goals" in name]
+ELSEWHERE = ("clean", *GOALS)  # tested below, on worlds that have a use for them
 
 
 EVERYWHERE = [
@@ -95,7 +96,7 @@ def test_a_mixture_of_clean_latents_is_decoded_without_the_network(worlds_root, 
     [
         ("magic", "choose from plain"),
         ("goals", "has no use: the target of tiny is everything"),
-        ("guided_goals", "has no use: the target of tiny is everything"),
+        ("guided_goals_pilot", "has no use: the target of tiny is everything"),
     ],
 )
 def test_a_method_without_use_is_refused(world, name, said):
@@ -126,7 +127,7 @@ def test_what_a_world_of_ones_own_cannot_do_is_refused(tones, name, said):
         prepare(tones, name)
 
 
-NOT_EVEN = ("plain", "uniform", "bottleneck", "guidance", "goals", "guided_goals")
+NOT_EVEN = ("plain", "uniform", "bottleneck", "guidance", *GOALS)
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS if name not in NOT_EVEN])
@@ -143,7 +144,7 @@ def test_uniform_weights_give_every_found_component_its_turn(tones):
     assert shares(sample.components, 3) == pytest.approx(np.full(3, 1 / 3), abs=0.12)
 
 
-@pytest.mark.parametrize("name", ["goals", "guided_goals"])
+@pytest.mark.parametrize("name", GOALS)
 def test_attributes_that_the_target_leaves_out_are_goals_as_well(name):
     world = corner_world(target="tone")
     sample = prepare(world, name, pilot_faces=160, progress=False).draw(200, 1, progress=False)
@@ -198,6 +199,12 @@ def test_a_pool_is_thinned_to_any_target(tones):
     assert sample.predictions.labels["tone"].mean() == pytest.approx(0.7, abs=0.14)
     half_way = timesteps_of(tones.pipeline, 20).index(sampler.middle)
     assert sampler.nfe == 6 * half_way + (20 - half_way)
+
+
+def test_a_pool_of_as_many_as_are_wanted_is_plain_sampling(tones):
+    pool = OnTheFly(tones, [0.5, 0.5], pool=1).draw(30, 1, progress=False).images
+    plain = Sampler(tones).draw(30, 1, progress=False).images
+    assert np.abs(pool.astype(int) - plain).mean() < 3  # the solver starts afresh half-way
 
 
 def test_a_choice_from_a_pool_is_even_and_takes_nobody_twice():

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import torch
 from diffusers import DiffusionPipeline
+from sources import WORLDS
 from tables import Table
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
@@ -159,7 +160,7 @@ def main():
     arguments = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    arguments.add_argument("--worlds", nargs="+", default=["heads", "utkface"])
+    arguments.add_argument("--worlds", nargs="+", default=WORLDS)
     arguments.add_argument("--n", type=int, default=192, help="faces of each round")
     arguments.add_argument("--rounds", type=int, default=3)
     arguments.add_argument("--results", type=Path, default=Path("data/results"))

@@ -33,6 +33,8 @@ MEASURED = (
     "guidance",
     "certainty",
     "embedding",
+    "embedding_groups",
+    "embedding_pairs",
     "groups",
     "group_changes",
     "differences",
@@ -77,12 +79,15 @@ def forget_origin(folder):
 
 
 def forget_measurements(name, results):
-    """Drop what was measured on an earlier build of the world."""
+    """Drop what was measured on an earlier build of the world; what is about people stays."""
     for file in MEASURED:
         path = results / f"{file}.csv"
         if path.exists():
             table = pd.read_csv(path)
-            table[table["world"] != name].to_csv(path, index=False)
+            stays = table["world"] != name
+            if "method" in table:
+                stays |= table["method"] == "people"
+            table[stays].to_csv(path, index=False)
 
 
 def files_of(folder, part):

@@ -5,17 +5,20 @@ written below the faces. Faces come from make_faces.py, which makes those that a
 """
 
 import argparse
+import textwrap
 from pathlib import Path
 
 import numpy as np
 import torch
 from make_faces import FaceMaker
+from sources import WORLDS
 
 from fairgen_utils import show
 from fairgen_utils._files import write_whole
 from fairgen_utils.load import load_world
 
 PAIRS, COLUMNS = 12, 6
+LETTERS = 13  # as wide as a face
 
 
 def pairs_figure(plain, guided, words):
@@ -26,8 +29,10 @@ def pairs_figure(plain, guided, words):
         rows[f"Plain sampling, {which}"] = plain[part]
         rows[f"Guided, from the same noise, {which}"] = guided[part]
     figure = show.face_rows(rows, width=11)
+    words = {pair: [textwrap.fill(word, LETTERS) for word in both] for pair, both in words.items()}
+    lines = max((word.count("\n") + 1 for both in words.values() for word in both), default=0)
     width, height = figure.get_size_inches()
-    figure.set_size_inches(width, height + 0.3 * len(rows))
+    figure.set_size_inches(width, height + (0.08 + 0.22 * lines) * len(rows))
     axes = np.reshape(figure.axes, (-1, 2, COLUMNS))
     for pair, both in words.items():
         double_row, column = divmod(pair, COLUMNS)
@@ -42,7 +47,7 @@ def pairs_figure(plain, guided, words):
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--worlds", nargs="+", default=["heads", "utkface"])
+    arguments.add_argument("--worlds", nargs="+", default=WORLDS)
     arguments.add_argument("--n", type=int, default=2000, help="faces in each file of --faces")
     arguments.add_argument("--faces", type=Path, default=Path("runs/faces"))
     arguments.add_argument("--out", type=Path, default=Path("data/results"))

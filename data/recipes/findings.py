@@ -5,8 +5,8 @@ import json
 import pandas as pd
 from tables import markdown
 
-WORLDS = {"utkface": "photographs", "heads": "heads"}
-JOINT = {"utkface": "gender,race", "heads": "gender,ancestry,age"}
+WORLDS = {"utkface": "UTKFace", "celeba": "CelebA", "heads": "heads"}
+JOINT = {"utkface": "gender,race", "celeba": "gender,age", "heads": "gender,ancestry,age"}
 METHODS = {"plain": "plain", "guided": "guided", "guided_pilot": "with a pilot"}
 JUDGES = {
     "first": "first network",
@@ -23,7 +23,7 @@ def findings_table(results, worlds):
     """What the course finds: three sentences, then FD by three judges; of what was measured."""
     judged = by_judges(results)
     lines = [rarer(results)]
-    if all((world, "first", "guided") in judged.index for world in WORLDS):
+    if all((world, "first", "guided") in judged.index for world in ("utkface", "heads")):
         lines += [left_of_plain(judged), who_pays(results, judged)]
     return "".join(f"- {line}\n" for line in lines) + f"\n{judges_said(judged)}"
 
@@ -39,6 +39,16 @@ def by_judges(results):
     table = table[(table["attribute"] == table["world"].map(JOINT)) & (table["method"] != "real")]
     columns = ["fd_corrected", "fd_floor95", "n"]
     return table.groupby(["world", "judge", "method"])[columns].mean().dropna()
+
+
+def measured(judged):
+    """The worlds of which something is known, in the order of pages."""
+    return [world for world in WORLDS if world in judged.index.get_level_values("world")]
+
+
+def listed(words):
+    """Words as a sentence lists them: a, b and c."""
+    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else words[0]
 
 
 def rarer(results):
@@ -60,7 +70,7 @@ def rarer(results):
         f" {PEOPLE.get(group, f'{group} people')}; of its faces, {100 * found['share']:.1f} % by"
         f" the classifier's count, {100 * made:.1f} % ({100 * (made - half):.1f} to"
         f" {100 * (made + half):.1f}) once its known errors are corrected. Of {len(mean)}"
-        f" groups in both generators, {fewer} become rarer."
+        f" groups in all generators, {fewer} become rarer."
     )
 
 
@@ -68,16 +78,16 @@ def left_of_plain(judged):
     """The second finding: what the recipe and guidance leave of plain sampling's FD."""
     fd = judged["fd_corrected"]
     recipe, guided = [], []
-    for world, name in WORLDS.items():
-        known = fd[world].unstack("method")
+    for world in measured(judged):
+        name, known = WORLDS[world], fd[world].unstack("method")
         left = known["guided"] / known["plain"]
         of_recipe = known["uniform"]["first"] / known["plain"]["first"]
         recipe.append(f"{100 * of_recipe:.0f} % on {name}")
         guided.append(f"{100 * left.min():.0f} to {100 * left.max():.0f} % on {name}")
     return (
         "**Guided faces are more even; how even, depends on who judges.** Of plain sampling's"
-        f" distance to even shares, guidance by a mixture leaves {' and '.join(guided)}; the"
-        f" published recipe, by the first network, {' and '.join(recipe)}."
+        f" distance to even shares, guidance by a mixture leaves {listed(guided)}; the"
+        f" published recipe, by the first network, {listed(recipe)}."
     )
 
 
@@ -87,9 +97,10 @@ def who_pays(results, judged):
     bright = bright.query("world == 'heads' and group == 'african'")
     bright = bright.groupby("method")["brightness"].mean()
     table = pd.read_csv(results / "group_changes.csv")
-    table = table.query("world == 'utkface' and method == 'guided'")
+    table = table[(table["method"] == "guided") & (table["world"] != "heads")]
     worse = table[table["change_low"] > 0].sort_values("change", ascending=False)
-    named = f" ({', '.join(worse['group'])})" if len(worse) else ""
+    named = [f"{row.group}, {WORLDS[row.world]}" for row in worse.itertuples()]
+    named = f" ({'; '.join(named)})" if named else ""
     read = chosen_guidance(results, "heads")["recognition_second"]
     real = real_recognition(results, "heads", JOINT["heads"])
     fd = judged["fd_corrected"]["heads", "first"]
@@ -97,7 +108,7 @@ def who_pays(results, judged):
         "**Even shares do not make good faces.** Gaussians of each group, moved outward, leave"
         f" {100 * fd['overshoot'] / fd['plain']:.0f} % on heads; but their African heads have a"
         f" brightness of {bright['overshoot']:.0f}, rendered ones {bright['real']:.0f}. Guided,"
-        f" {len(worse)} of {len(table)} groups{named} end further from photographs of their own."
+        f" {len(worse)} of {len(table)} groups{named} end further from their own photographs."
         f" A second network recognises {100 * read:.0f} % of guided heads as the group they were"
         f" led to, {100 * real:.0f} % of rendered ones."
     )
@@ -109,14 +120,17 @@ def judges_said(judged):
     known = [method for method in METHODS if method in fd]
     header = ["FD, judged by", *(METHODS[method] for method in known), "noise floor"]
     rows = []
-    for world, name in WORLDS.items():
+    for world in measured(judged):
         for judge, who in JUDGES.items():
             if (world, judge) in fd.index and fd.loc[(world, judge), known].notna().all():
                 values = [*fd.loc[(world, judge), known], floor.loc[(world, judge), known].max()]
-                rows.append([f"{name}: {who}", *(f"{value:.2f}" for value in values)])
-    faces = judged["n"].groupby("judge").min()
-    shown = ", ".join(f"{who} {faces[j]:,.0f}" for j, who in JUDGES.items() if j in faces)
-    return f"{markdown(header, rows)}\nN: {shown}.\n"
+                rows.append([f"{WORLDS[world]}: {who}", *(f"{value:.2f}" for value in values)])
+    faces = judged["n"].unstack("method")[known].min(axis=1).groupby("judge").agg(["min", "max"])
+    shown = [
+        f"{JUDGES[judge]} {least:,.0f}{' or more' if most > least else ''}"
+        for judge, (least, most) in faces.reindex(list(JUDGES)).dropna().T.items()
+    ]
+    return f"{markdown(header, rows)}\nN: {', '.join(shown)}.\n"
 
 
 def real_recognition(results, world, joint):

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from sources import WORLDS
 
 from fairgen_utils._files import check_same, fingerprint, write_arrays
 from fairgen_utils.load import load_world
@@ -28,7 +29,7 @@ MOST_BATCHES = 60  # of rejection sampling, before it is given up
 
 def applicable(world):
     """The methods that are of use: several goals only where the target leaves something out."""
-    return [name for name in ALL if not name.endswith("goals") or left_out(world)]
+    return [name for name in ALL if "goals" not in name or left_out(world)]
 
 
 @dataclass
@@ -142,7 +143,7 @@ class FaceMaker:
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--worlds", nargs="+", default=["heads", "utkface"])
+    arguments.add_argument("--worlds", nargs="+", default=WORLDS)
     arguments.add_argument("--methods", nargs="*", default=ALL, choices=ALL)
     arguments.add_argument("--n", type=int, default=2000, help="faces of each method and seed")
     arguments.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])

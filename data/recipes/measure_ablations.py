@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from sklearn.decomposition import PCA
+from sources import WORLDS
 from tables import Table
 
 from fairgen_utils.generate import Sampler
@@ -211,7 +212,7 @@ def measure_settings(world, what, table, n):
 def main():
     arguments = argparse.ArgumentParser(description=__doc__)
     parts = ("timesteps", "overshoot", "components", *SETTINGS)
-    arguments.add_argument("--worlds", nargs="+", default=["heads", "utkface"])
+    arguments.add_argument("--worlds", nargs="+", default=WORLDS)
     arguments.add_argument("--only", nargs="+", default=parts, choices=parts)
     arguments.add_argument("--n", type=int, default=800, help="judged faces of each condition")
     arguments.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])

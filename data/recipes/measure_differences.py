@@ -18,6 +18,7 @@ import torch
 from make_faces import FaceMaker, applicable
 from measure_worlds import by_quotas
 from recompute_intervals import counts_of
+from sources import WORLDS
 from tables import Table
 
 from fairgen_utils.load import load_world
@@ -28,6 +29,7 @@ PAIRS = (
     *(("guided_pilot", "guided"), ("guided", "localized_pilot"), ("guided", "overshoot")),
     *(("guided_pilot", "localized_pilot"), ("guided_pilot", "overshoot"), ("overshoot", "plain")),
     *(("guided_goals", "goals"), ("guided", "guidance"), ("guided_pilot", "bottleneck")),
+    *(("guided_goals_pilot", "plain"), ("guided_goals_pilot", "guided_goals")),
 )
 
 
@@ -86,7 +88,7 @@ def main():
     arguments = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    arguments.add_argument("--worlds", nargs="+", default=["heads", "utkface"])
+    arguments.add_argument("--worlds", nargs="+", default=WORLDS)
     arguments.add_argument("--faces", type=Path, default=Path("runs/faces"))
     arguments.add_argument("--n", type=int, default=2000, help="faces of each method and seed")
     arguments.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])

@@ -20,7 +20,7 @@ from make_faces import FaceMaker, applicable
 from measure_worlds import by_quotas
 from other_judges import embedding_world
 from scipy.spatial.distance import cdist
-from sources import PHOTOGRAPHIC, add_sources, heldout_of, source_of
+from sources import PHOTOGRAPHIC, WORLDS, add_sources, heldout_of, source_of
 from tables import Table
 
 from fairgen_utils.datasets import Faces, read_faces
@@ -35,7 +35,10 @@ FIT = 4000  # labelled faces to fit the discriminants on, as even over the cells
 REAL = 6000  # real faces, at most, that are measured like a method's
 GROUP_FACES = 150  # of each group, for the distance to its own reference
 # drawn from the very noise of plain sampling's faces of the same seed
-PAIRED = ("guided", "guided_pilot", "guided_goals", "guidance", "bottleneck")
+PAIRED = (
+    *("guided", "guided_pilot", "guided_goals", "guided_goals_pilot"),
+    *("guidance", "bottleneck"),
+)
 RECONSTRUCTED = 300  # real faces that are sent through the autoencoder
 PEOPLE = {"test": 928, "valid": 907}  # in the CelebA subset, five photographs of each
 
@@ -279,7 +282,7 @@ def measure_world(world, maker, embedding, source, methods, seeds, tables, judge
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--worlds", nargs="*", default=["heads", "utkface"])
+    arguments.add_argument("--worlds", nargs="*", default=WORLDS)
     arguments.add_argument(
         "--methods", nargs="*", help="all, when omitted; with none named, real faces alone"
     )

@@ -24,6 +24,8 @@ from tables import OURS
 from fairgen_utils.load import load_world
 
 RECIPES = Path(__file__).resolve().parent
+# dlib takes a quarter of a second a face, so it sees what the pages ask it about
+EMBEDDED = ("plain", "overshoot", "guided", "guided_pilot", "guided_goals", "guided_goals_pilot")
 
 
 def studies(world, source, options):
@@ -40,9 +42,12 @@ def studies(world, source, options):
     yield "draw_pairs.py", these
     yield "study_groups.py", these
     yield "measure_differences.py", these
-    yield "study_brightness.py", [*this, *real]
+    # where means are moved far, what less would do
+    factors = [factor for factor in (0.4, 0.8, 1.2) if 1 < world.extrapolation > factor]
+    yield "study_brightness.py", [*this, *real, "--factors", *factors]
     yield "study_memorization.py", [*this, *real]
-    yield "measure_embedding.py", [*these, *photographs, "--judged", options.judged]
+    asked = [*these, *photographs, "--judged", options.judged]
+    yield "measure_embedding.py", [*asked, "--methods", *EMBEDDED]
     if world.name in TASKS:
         yield "study_downstream.py", [*this, *real]
     yield "study_sampler.py", [*this, "--photographs", source]

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from make_faces import ALL, FaceMaker, applicable
 from other_judges import probe_world, public_world
-from sources import add_sources, heldout_of, source_of
+from sources import WORLDS, add_sources, heldout_of, source_of
 from tables import METHODS, Table
 
 from fairgen_utils import show
@@ -27,6 +27,7 @@ from fairgen_utils.judge import (
     audit_groups,
     audit_quality,
     manifold_scores,
+    relative_sharpness,
     sharpness,
     within_group_variance,
 )
@@ -109,9 +110,15 @@ def quality_row(world, images, predictions):
     return row | {"sharpness": sharpness(images)}
 
 
-def measure(world, faces, predictions, method, seed):
-    """Rows for fairness.csv and for shares.csv of one method and seed."""
+def measure(world, faces, predictions, method, seed, plain):
+    """Rows for fairness.csv and for shares.csv of one method and seed.
+
+    `plain` is the same seed's plain faces and what the classifier says of them.
+    """
     quality = quality_row(world, faces.images, predictions)
+    said = [{k: p.labels[k] for k in world.cell_attributes} for p in (predictions, plain[1])]
+    over_plain = relative_sharpness(faces.images, said[0], plain[0].images, said[1])
+    quality["sharpness_over_plain"] = over_plain
     cost = {"nfe": faces.nfe, "preparation": faces.preparation}
     rows, group_rows = [], []
     for attribute in attributes_of(world):
@@ -198,7 +205,7 @@ def contact_sheet(maker, measured, path):
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--worlds", nargs="+", default=["heads", "utkface"])
+    arguments.add_argument("--worlds", nargs="+", default=WORLDS)
     arguments.add_argument("--methods", nargs="*", default=ALL, choices=ALL)
     arguments.add_argument("--n", type=int, default=2000, help="judged faces per method and seed")
     arguments.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -253,12 +260,18 @@ def main():
             if options.public:
                 worlds["public"] = public_world(world, faces[1])
         judges.add(real_rows(worlds))
+        plain = {}
         for method, (seeds, unasked) in todo.items():
             print(f"{name} {method}", flush=True)
             faces = {seed: maker.faces(method, seed) for seed in options.seeds}
             said = {seed: world.classify(found.images) for seed, found in faces.items()}
             for seed in seeds:
-                rows, of_groups = measure(world, faces[seed], said[seed], method, seed)
+                if seed not in plain:
+                    found = maker.faces("plain", seed)
+                    plain[seed] = found, world.classify(found.images)
+                rows, of_groups = measure(
+                    world, faces[seed], said[seed], method, seed, plain[seed]
+                )
                 group_shares.add(of_groups)
                 fairness.add(rows)
             everybody = {"first": Predictions.joined(list(said.values()))}

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from sources import WORLDS
 from tqdm import tqdm
 
 from fairgen_utils._files import write_whole
@@ -72,7 +73,7 @@ def renewed(table, worlds, counts_of_row):
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--worlds", nargs="+", default=["heads", "utkface"])
+    arguments.add_argument("--worlds", nargs="+", default=WORLDS)
     arguments.add_argument("--results", type=Path, default=Path("data/results"))
     options = arguments.parse_args()
     worlds = {name: load_world(name) for name in options.worlds}

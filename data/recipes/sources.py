@@ -3,6 +3,7 @@
 from pathlib import Path
 
 PHOTOGRAPHIC = {"utkface": "UTKFace", "celeba": "CelebA"}
+WORLDS = ("heads", *PHOTOGRAPHIC)
 
 
 def add_sources(arguments):

@@ -22,7 +22,7 @@ from fairgen_utils.load import load_world
 from fairgen_utils.localize import localize_mixture
 
 METHODS = ("plain", "localized_pilot", "overshoot", "bottleneck")
-METHODS += ("guided", "guided_pilot", "guided_goals")
+METHODS += ("guided", "guided_pilot", "guided_goals", "guided_goals_pilot")
 SWEEP_FACES, SEED = 1200, 40_000  # for each of --factors
 
 

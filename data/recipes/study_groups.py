@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from make_faces import FaceMaker
+from sources import WORLDS
 from tables import Table
 from tqdm import tqdm
 
@@ -64,7 +65,7 @@ def change_rows(world, plain, changed, draws, rng):
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--worlds", nargs="+", default=["heads", "utkface"])
+    arguments.add_argument("--worlds", nargs="+", default=WORLDS)
     arguments.add_argument("--methods", nargs="+", default=METHODS)
     arguments.add_argument("--n", type=int, default=2000, help="faces of each method and seed")
     arguments.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])

@@ -8,8 +8,9 @@ run picks up where it stopped. Delete rows to measure them again.
 
 The rule never looks at fairness. Of all pairs whose faces the *second* network recognises as their
 cell at least as often as real faces, with the brightness of every group within half a standard
-deviation of real faces' and at least .97 of plain faces' sharpness, the one that changes faces
-least. Where none fulfils all of it, recognition is let go first; brightness last.
+deviation of real faces' and at least .97 of the sharpness of plain faces of the same groups, the
+one that changes faces least. Where none fulfils all of it, recognition is let go first;
+brightness last.
 """
 
 import argparse
@@ -20,6 +21,7 @@ import numpy as np
 import pandas as pd
 import torch
 from guidance_ideas import with_idea
+from sources import WORLDS
 from tables import Table
 
 from fairgen_utils._files import write_json
@@ -29,7 +31,7 @@ from fairgen_utils.judge import (
     audit_quality,
     group_brightness,
     recognition_rate,
-    sharpness,
+    relative_sharpness,
 )
 from fairgen_utils.load import load_world
 from fairgen_utils.localize import CellPosterior
@@ -141,7 +143,9 @@ def row_of(world, judge, sampler, n, plain):
     row["recognition"] = recognition_of(world, sample.predictions, cells)
     row["recognition_second"] = recognition_of(world, second, cells)
     row["brightness_away"] = float(np.abs(away / real["deviation"].to_numpy()).max())
-    row["sharpness"] = sharpness(sample.images) / sharpness(plain.images)
+    names = world.cell_attributes
+    said = [{k: p.labels[k] for k in names} for p in (second, judge.classify(plain.images))]
+    row["sharpness"] = relative_sharpness(sample.images, said[0], plain.images, said[1])
     difference = sample.images.astype(int) - plain.images.astype(int)
     row["change"] = float(np.abs(difference).mean())
     quotas = {"cells": cells if sampler.is_steered else None}
@@ -220,7 +224,7 @@ def certainty_rows(world, n):
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--worlds", nargs="+", default=["heads", "utkface"])
+    arguments.add_argument("--worlds", nargs="+", default=WORLDS)
     arguments.add_argument("--only", nargs="*", default=[*SETTINGS], choices=[*SETTINGS])
     arguments.add_argument("--choose", action="store_true", help="write strength to world.json")
     arguments.add_argument("--n", type=int, default=512, help="faces of each condition")

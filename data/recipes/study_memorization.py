@@ -97,6 +97,10 @@ def main():
     arguments.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     arguments.add_argument("--out", type=Path, default=Path("data/results"))
     options = arguments.parse_args()
+    table = Table(options.out / "memorization.csv", ["world", "space", "faces"])
+    if all(table.has(world=options.world, space=space) for space in ("features", "pixels")):
+        print(f"{options.world}: all is in {table.path}; delete its rows to measure anew")
+        return
     world = load_world(options.world)
     training = np.asarray(read_faces(options.photographs, "train").images[:])
     maker = FaceMaker(load_world(options.world, dtype=torch.bfloat16), options.n, options.faces)
@@ -111,7 +115,6 @@ def main():
         "features": lambda images: world.classify(images, progress=True).features,
         "pixels": small,
     }
-    table = Table(options.out / "memorization.csv", ["world", "space", "faces"])
     for space, points in spaces.items():
         reference = points(both)
         distances = {faces: nearest(points(i), reference) for faces, i in crowds.items()}

@@ -25,7 +25,7 @@ from fairgen_utils.load import load_world
 from fairgen_utils.models.diffusion import decode, encode
 
 SPACINGS = {"time": False, "log signal over noise": True}
-STEPS = (8, 15, 30, 60)
+STEPS = (8, 15, 30)
 SEED = 120_000
 
 
@@ -64,7 +64,7 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--world", required=True)
     arguments.add_argument("--photographs", type=Path, required=True, help="data/heads or a zip")
-    arguments.add_argument("--n", type=int, default=2000, help="faces of each sampler")
+    arguments.add_argument("--n", type=int, default=1000, help="faces of each sampler")
     arguments.add_argument("--out", type=Path, default=Path("data/results/sampler.csv"))
     options = arguments.parse_args()
     world = load_world(options.world, dtype=torch.bfloat16)

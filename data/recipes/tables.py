@@ -20,6 +20,7 @@ METHODS = {
     "guided": "guidance by the mixture",
     "guided_pilot": "the same, quotas trimmed by a pilot",
     "guided_goals": "guidance to cells by age as well, no pilot",
+    "guided_goals_pilot": "the same, quotas trimmed by a pilot of both goals",
     "kmeans": "K-means clusters for components, weights as in (c)",
     "clean": "a mixture per cell in clean latent space, decoded as it is",
     "inverted": "one Gaussian per cell over latents inverted to pure noise",
@@ -28,7 +29,10 @@ METHODS = {
     "guidance": "classifier guidance on the predicted image",
 }
 # the methods whose groups and judges a card goes into
-OURS = ("plain", "localized_pilot", "overshoot", "goals", "guided", "guided_pilot", "guided_goals")
+OURS = (
+    *("plain", "localized_pilot", "overshoot", "goals"),
+    *("guided", "guided_pilot", "guided_goals", "guided_goals_pilot"),
+)
 
 JUDGES = ("first", "second", "probe", "public")
 

@@ -117,8 +117,33 @@ def guidance_table(results, world):
 def downstream_table(results, worlds):
     """A classifier trained on real faces alone, and how each addition changes its errors."""
     table = pd.read_csv(results / "downstream.csv")
-    measures = ("accuracy", "worst_group", "equalized_odds")
-    rows = []
+    if "trained_gap" in table:  # what goes with gender has a table of its own
+        table = table[table["trained_gap"].isna()]
+    columns = ["accuracy", "worst_group", "equalized_odds"]
+    rows = downstream_rows(table, columns)
+    header = ["world", "task", "training", "accuracy", "accuracy of the worst group"]
+    note = f"\nMean of {table['seed'].nunique()} seeds; changes are paired by seed, with 95 %"
+    note += " intervals (Student's t). Every network sees the same number of batches. N: held-out"
+    note += " faces, and how many are in the smallest cell of group and answer.\n"
+    return markdown([*header, "equalised-odds difference"], rows, text=3) + note
+
+
+def confounds_table(results, world):
+    """What goes with gender in training, and how much more of it a classifier then says."""
+    table = pd.read_csv(results / "downstream.csv").query("world == @world")
+    table = table[table["trained_gap"].notna()]
+    columns = ["accuracy", "trained_gap", "exaggeration", "equalized_odds"]
+    rows = [row[1:] for row in downstream_rows(table, columns)]
+    header = ["task", "training", "accuracy", "women less men, in training"]
+    header += ["said beyond what is true", "equalised-odds difference"]
+    note = "\nWomen less men: how much more frequent it is among women of the training set. Said"
+    note += " beyond what is true: the same difference in what a network says of held-out faces,"
+    note += " less the difference that is there. Changes are paired by seed, with 95 % intervals.\n"
+    return markdown(header, rows, text=2) + note
+
+
+def downstream_rows(table, columns):
+    """World, task, training, then numbers: of real faces alone; of additions, paired changes."""
 
     def change_of(values):
         """Mean of paired differences, with its interval; nothing where nothing was measured."""
@@ -128,23 +153,23 @@ def downstream_table(results, worlds):
         mean = values.mean()
         return f"{mean:+.3f} ({mean - half:+.3f} to {mean + half:+.3f})"
 
+    rows = []
     for (world, task), part in table.groupby(["world", "task"], sort=False):
-        wide = part.pivot(index="seed", columns="method", values=list(measures))
-        alone = [wide[measure]["alone"].mean() for measure in measures]
+        wide = part.pivot(index="seed", columns="method", values=columns)
+        alone = [wide[measure]["alone"].mean() for measure in columns]
         alone = ["" if pd.isna(mean) else f"{mean:.3f}" for mean in alone]
-        rows.append([world, task, "*real faces alone*", *alone])
+        tested = f"N = {part['tested'].iloc[0]:,}"
+        if "smallest_cell" in part.dropna(axis=1):
+            tested += f", {part['smallest_cell'].iloc[0]:.0f}"
+        rows.append([world, f"{task} ({tested})", "*real faces alone*", *alone])
         for method, name in DOWNSTREAM.items():
-            if method not in set(part["method"]):
-                continue
-            changes = [change_of(wide[m][method] - wide[m]["alone"]) for m in measures]
-            rows.append([world, task, name, *changes])
+            if method in set(part["method"]):
+                changes = [change_of(wide[m][method] - wide[m]["alone"]) for m in columns]
+                rows.append([world, task, name, *changes])
         if {"plain", "guided"} <= set(part["method"]):  # what evenness does, beyond more faces
-            changes = [change_of(wide[m]["guided"] - wide[m]["plain"]) for m in measures]
+            changes = [change_of(wide[m]["guided"] - wide[m]["plain"]) for m in columns]
             rows.append([world, task, "*guided less plain faces*", *changes])
-    header = ["world", "task", "training", "accuracy", "accuracy of the worst group"]
-    note = f"\nMean of {table['seed'].nunique()} seeds; changes are paired by seed, with 95 %"
-    note += " intervals (Student's t). Every network sees the same number of batches.\n"
-    return markdown([*header, "equalised-odds difference"], rows, text=3) + note
+    return rows
 
 
 def memorization_table(results, world):

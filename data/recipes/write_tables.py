@@ -1,4 +1,4 @@
-"""Write the result tables into README.md and the cards, from data/results/ alone.
+"""Write the tables into README.md, cards and the teacher's pack, from data/results/ alone.
 
 Each table lives between two comments, ``<!-- table NAME -->`` and ``<!-- end -->``; everything
 between them is replaced. With --check nothing is written, and the exit status is 1 when a page
@@ -17,11 +17,13 @@ from tables_of_methods import (
     embedding_table,
     groups_table,
     judges_table,
+    lecture_table,
     methods_table,
     shares_table,
 )
 from tables_of_studies import (
     ablations_table,
+    confounds_table,
     coverage_table,
     downstream_table,
     guidance_table,
@@ -52,8 +54,10 @@ TABLES = {
     "guidance": guidance_table,
     "embedding": embedding_table,
     "downstream": downstream_table,
+    "confounds": confounds_table,
     "overshoot": overshoot_table,
     "groups": groups_table,
+    "lecture": lecture_table,
     "judges": judges_table,
     "newcomer": newcomer_table,
     "dashboard": dashboard_table,
@@ -78,7 +82,8 @@ def main():
     options = arguments.parse_args()
     root = Path(__file__).resolve().parents[2]
     stale = []
-    for page in [root / "README.md", *sorted(root.glob("data/*/README.md"))]:
+    pages = sorted([*root.glob("data/*/README.md"), *root.glob("notebooks/teaching/*.md")])
+    for page in [root / "README.md", *pages]:
         text = page.read_text(encoding="utf-8")
         fresh = rewrite(text, root / "data" / "results")
         if fresh != text:

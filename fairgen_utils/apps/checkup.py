@@ -17,7 +17,7 @@ PACKAGES = (
     *("ipywidgets", "ipython", "tqdm", "filelock"),
 )
 IMPORT_NAMES = {"scikit-learn": "sklearn", "pillow": "PIL", "ipython": "IPython"}
-WORLDS = ("heads", "utkface")
+WORLDS = ("heads", "utkface", "celeba")
 PYTHON = (3, 11)
 GIGABYTE = 2**30
 

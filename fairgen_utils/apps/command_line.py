@@ -26,7 +26,7 @@ CODES = """exit codes:
   2    refused or not finished, the last line says why; no file is left half written
   130  interrupted (Ctrl-C); generate and shards go on where they were if given again
 """
-WORLD = "heads, utkface, or module:function of yours that returns a world (default: heads)"
+WORLD = "heads, utkface, celeba, or module:function of yours that returns a world (default: heads)"
 TARGET = (
     "attributes to make even jointly (gender,ancestry), or the shares you want, in the order of "
     "the world's groups (gender=0.3,0.7); default: the world's own target"

@@ -94,6 +94,7 @@ def _bars(figure, panels):
     for ax, (name, groups, series, target) in zip(axes, panels, strict=True):
         show.share_bars(ax, groups, series, target, name)
         ax.set_xlabel("share of faces" if ax is axes[-1] else "")
+    axes[0].set_xlim(0, 1.06 * axes[0].get_xlim()[1])  # the last number at the axis is not cut
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False)
 

@@ -16,7 +16,7 @@ from fairgen_utils.rivals.starts import clean_sampler, found_sampler, inverted_s
 METHODS = (
     *("plain", "uniform", "kmeans", "clean", "inverted", "bottleneck", "guidance", "on_the_fly"),
     *("table", "pilot", "localized", "localized_pilot", "overshoot", "goals"),
-    *("guided", "guided_pilot", "guided_goals"),
+    *("guided", "guided_pilot", "guided_goals", "guided_goals_pilot"),
 )
 PILOT_FACES, PILOT_SEED = 2400, 20_000
 
@@ -54,7 +54,8 @@ def prepare(world, name, pilot_faces=PILOT_FACES, seed=PILOT_SEED, progress=True
           alike; weights fitted to a pilot; means extrapolated as well.
         - ``goals``: as ``overshoot``, with attributes left out of the target a second goal.
         - ``guided``: plain sampling, guided by a mixture with a tied covariance; ``guided_pilot``:
-          its quotas trimmed by a pilot; ``guided_goals``: to the cells of all cell attributes.
+          its quotas trimmed by a pilot; ``guided_goals``, ``guided_goals_pilot``: to the cells of
+          all cell attributes.
     pilot_faces : int
         Faces generated to fit weights, where a method does.
     seed : int
@@ -71,7 +72,7 @@ def prepare(world, name, pilot_faces=PILOT_FACES, seed=PILOT_SEED, progress=True
     """
     if name not in METHODS:
         raise ValueError(f"name: there is no method {name!r}; choose from {', '.join(METHODS)}")
-    if name in ("goals", "guided_goals") and not left_out(world):
+    if "goals" in name and not left_out(world):
         raise ValueError(f"name: {name!r} has no use: the target of {world.name} is everything")
     if name == "guidance" and not isinstance(world.classifier, FaceClassifier):
         raise ValueError(
@@ -99,7 +100,7 @@ def prepare(world, name, pilot_faces=PILOT_FACES, seed=PILOT_SEED, progress=True
     if name in ("uniform", "table", "pilot", "kmeans"):
         sampler = found_sampler(world, name, seed)
     elif name.startswith("guided"):
-        everything = world.cell_attributes if name == "guided_goals" else world.target
+        everything = world.cell_attributes if "goals" in name else world.target
         sampler = recommended_sampler(world, everything)
     else:
         everything = world.cell_attributes if name == "goals" else world.target
@@ -109,8 +110,8 @@ def prepare(world, name, pilot_faces=PILOT_FACES, seed=PILOT_SEED, progress=True
         k = len(start.weights_)
         sampler = Sampler(world, start=start, weights=np.full(k, 1 / k))
     sampler.name = name
-    if name in ("pilot", "kmeans", "localized_pilot", "overshoot", "goals", "guided_pilot"):
-        return fitted_to_pilot(sampler, pilot_faces, seed, name == "goals", progress)
+    if name.endswith("pilot") or name in ("kmeans", "overshoot", "goals"):
+        return fitted_to_pilot(sampler, pilot_faces, seed, "goals" in name, progress)
     return sampler
 
 

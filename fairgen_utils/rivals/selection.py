@@ -76,9 +76,10 @@ class OnTheFly(Sampler):
     def __init__(self, world, target, pool=4):
         super().__init__(world, name="on_the_fly")
         self.pool, self.target = pool, check_target(target, len(world.groups(world.target)))
-        self.start = localize_mixture(world, world.target)
+        # pooled, as guidance has it: groups of few faces are told apart better half-way
+        mixture = localize_mixture(world, world.target, covariance_type="tied")
         self.middle, index = start_timestep(world.pipeline, world.timestep, self.steps)
-        self.noised = self.start.push_forward(
+        self.half_way = mixture.push_forward(
             float(world.pipeline.scheduler.alphas_cumprod[self.middle])
         )
         self.nfe = pool * index + self.nfe - index
@@ -86,7 +87,7 @@ class OnTheFly(Sampler):
     def _batch(self, n, key, quota):
         noise = self._begin(self.pool * n, key)[0]
         half_way = self._denoise(noise, key, until=self.middle)
-        responsibilities = cell_responsibilities(self.noised, half_way, len(self.target))
+        responsibilities = cell_responsibilities(self.half_way, half_way, len(self.target))
         kept = choose_evenly(responsibilities, self.target, n, key)
         return self._denoise(half_way[kept], key, timestep=self.middle), None
 
