@@ -186,7 +186,7 @@ def test_faces_that_lie_there_are_asked_with_the_cells_that_quotas_gave(world, t
 def studies_of(name, folder, source):
     import measure_everything
 
-    world = types.SimpleNamespace(name=name, folder=folder)
+    world = types.SimpleNamespace(name=name, folder=folder, extrapolation=1.6)
     options = argparse.Namespace(seeds=[0, 1], rival_seeds=[0], judged=700)
     return list(measure_everything.studies(world, source, options))
 
