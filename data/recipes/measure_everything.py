@@ -24,7 +24,7 @@ from tables import OURS
 from fairgen_utils.load import load_world
 
 RECIPES = Path(__file__).resolve().parent
-# dlib takes a quarter of a second a face, so it sees what the pages ask it about
+# the slow embedding sees what the pages ask it about
 EMBEDDED = ("plain", "overshoot", "guided", "guided_pilot", "guided_goals", "guided_goals_pilot")
 
 
