@@ -219,6 +219,23 @@ def test_read_faces_knows_heads_from_utkface(tmp_path):
     assert read_faces(utkface, "train").attributes == UTKFACE_ATTRIBUTES
 
 
+def test_read_faces_leaves_out_held_out_photographs_that_look_like_one_in_training(tmp_path):
+    def png(pixels):
+        stream = io.BytesIO()
+        Image.fromarray(pixels).save(stream, "PNG")
+        return stream.getvalue()
+
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (2, 8, 8, 3), np.uint8)
+    scene, other = coarse.repeat(8, axis=1).repeat(8, axis=2)
+    twin, stranger = (name_on("heldout", age) for age in (31, 32))
+    files = {name_on("train"): png(scene), twin: png(scene // 2 + 40), stranger: png(other)}
+    folder = write(tmp_path / "utk", files)
+    assert len(read_utkface(folder, "heldout")) == 2
+    kept = read_faces(folder, "heldout")
+    assert len(kept) == 1 and (kept.images[0] == other).all()
+
+
 def test_the_number_of_faces_is_their_length(tmp_path):
     assert len(read_heads(write_heads(tmp_path / "heads", heads_table()), "train")) == 4
 

@@ -223,6 +223,46 @@ def test_balancing_weights_give_every_large_cell_the_same_chance():
     assert np.allclose(chances, chances[0])
 
 
+def test_a_shipped_classifier_is_judged_anew_and_learns_nothing(tmp_path, monkeypatch):
+    import train_classifier
+
+    from fairgen_utils.models.classifier import FaceClassifier
+
+    rng = np.random.default_rng(0)
+    faces = Faces(
+        rng.integers(0, 256, (60, 64, 64, 3), np.uint8),
+        {"gender": rng.integers(0, 2, 60)},
+        {"gender": ("female", "male")},
+    )
+    monkeypatch.setattr(train_classifier, "read_faces", lambda *_: faces)
+    torch.manual_seed(1)
+    shipped = FaceClassifier({"gender": ["female", "male"]}, [8, 8])
+    shipped.half().save_pretrained(tmp_path / "shipped")
+    arguments = ["train_classifier.py", "--faces", "any", "--run", str(tmp_path / "run")]
+    arguments += ["--init", str(tmp_path / "shipped"), "--steps", "0", "--balance", "gender"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    train_classifier.main()
+    judged = FaceClassifier.from_pretrained(tmp_path / "run" / "classifier")
+    kept = FaceClassifier.from_pretrained(tmp_path / "shipped").state_dict()
+    assert all(torch.equal(value, kept[name]) for name, value in judged.state_dict().items())
+    assert json.loads((tmp_path / "run" / "report.json").read_text())["n"] == 30
+
+
+def test_labels_are_counted_within_every_cell_of_the_target(world):
+    from count_labels import label_rows
+
+    other = next(name for name in world.attributes if name not in world.target)
+    labels = {name: np.array([0, 0, 0, 1, 1]) for name in world.attributes}
+    labels[other] = np.array([0, 1, 1, 0, 0])
+    faces = Faces(np.zeros((5, 64, 64, 3), np.uint8), labels, world.attributes)
+    rows = [row for row in label_rows(world, faces, "train") if row["attribute"] == other]
+    found = {(row["cell"], row["group"]): (row["n"], row["of"]) for row in rows}
+    first, last = (world.groups(world.target)[cell] for cell in (0, -1))
+    zero, one = world.attributes[other][:2]
+    assert found[first, zero] == (1, 3) and found[first, one] == (2, 3)
+    assert sum(n for n, _ in found.values()) == 5
+
+
 def test_a_temperature_recovers_the_sharpness_that_made_the_labels():
     from train_classifier import expected_calibration_error, fit_temperature
 
@@ -286,7 +326,7 @@ def test_every_table_with_rows_of_a_world_is_voided_by_a_new_build():
     results = ROOT / "data" / "results"
     tables = {p.stem for p in results.glob("*.csv") if p.read_text().startswith("world,")}
     # what was counted once, of generators before and after, or of how they were trained
-    once = {"malformed", "training_choices", "coverage"}
+    once = {"malformed", "training_choices", "coverage", "labels"}
     trained = {name for name in tables if name.endswith("_training")}
     assert tables - once - trained <= set(MEASURED)
 

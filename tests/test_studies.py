@@ -125,6 +125,20 @@ def test_copies_are_found_and_other_faces_are_not():
     assert rows["guided"]["as_near_low"] < 0.1 < rows["guided"]["as_near_high"]
 
 
+def test_what_was_searched_for_copies_is_not_searched_again(tmp_path, monkeypatch, capsys):
+    import study_memorization
+
+    rows = "".join(f"tiny,{space},generated\n" for space in ("features", "pixels"))
+    (tmp_path / "memorization.csv").write_text(f"world,space,faces\n{rows}")
+    arguments = ["--world", "tiny", "--photographs", "none.zip", "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["study_memorization.py", *arguments])
+    study_memorization.main()  # neither world nor photographs are there to be read
+    assert "tiny: all is in" in capsys.readouterr().out
+    (tmp_path / "memorization.csv").write_text("world,space,faces\ntiny,pixels,generated\n")
+    with pytest.raises(ValueError, match="no world .tiny."):  # half is missing: it goes on
+        study_memorization.main()
+
+
 def test_rare_cells_are_those_with_less_than_half_an_even_share(world, monkeypatch):
     from study_memorization import rare_cells
 
@@ -187,7 +201,7 @@ def studies_of(name, folder, source):
     import measure_everything
 
     world = types.SimpleNamespace(name=name, folder=folder, extrapolation=1.6)
-    options = argparse.Namespace(seeds=[0, 1], rival_seeds=[0], judged=700)
+    options = argparse.Namespace(seeds=[0, 1], rival_seeds=[0], judged=700, public=True)
     return list(measure_everything.studies(world, source, options))
 
 

@@ -70,7 +70,7 @@ def rarer(results):
         f" {PEOPLE.get(group, f'{group} people')}; of its faces, {100 * found['share']:.1f} % by"
         f" the classifier's count, {100 * made:.1f} % ({100 * (made - half):.1f} to"
         f" {100 * (made + half):.1f}) once its known errors are corrected. Of {len(mean)}"
-        f" groups in all generators, {fewer} become rarer."
+        f" groups in all generators, {fewer} surely become rarer."
     )
 
 
@@ -86,8 +86,8 @@ def left_of_plain(judged):
         guided.append(f"{100 * left.min():.0f} to {100 * left.max():.0f} % on {name}")
     return (
         "**Guided faces are more even; how even, depends on who judges.** Of plain sampling's"
-        f" distance to even shares, guidance by a mixture leaves {listed(guided)}; the"
-        f" published recipe, by the first network, {listed(recipe)}."
+        " distance to even shares, guidance by a mixture leaves, to three judges,"
+        f" {listed(guided)}; the published recipe, to the first network, {listed(recipe)}."
     )
 
 
@@ -106,9 +106,10 @@ def who_pays(results, judged):
     fd = judged["fd_corrected"]["heads", "first"]
     return (
         "**Even shares do not make good faces.** Gaussians of each group, moved outward, leave"
-        f" {100 * fd['overshoot'] / fd['plain']:.0f} % on heads; but their African heads have a"
-        f" brightness of {bright['overshoot']:.0f}, rendered ones {bright['real']:.0f}. Guided,"
-        f" {len(worse)} of {len(table)} groups{named} end further from their own photographs."
+        f" {100 * fd['overshoot'] / fd['plain']:.0f} % of that on heads; but their African heads"
+        f" have a brightness of {bright['overshoot']:.0f}, rendered ones {bright['real']:.0f}."
+        f" Guided, {len(worse)} of {len(table)} groups{named} end further from their own"
+        " photographs."
         f" A second network recognises {100 * read:.0f} % of guided heads as the group they were"
         f" led to, {100 * real:.0f} % of rendered ones."
     )

@@ -37,7 +37,7 @@ def studies(world, source, options):
     yield "study_brightness.py", [*this, *real, "--methods"]
     yield "study_guidance.py", [*these, "--only", "--choose"]
     for methods, seeds in ((OURS, options.seeds), (rivals, options.rival_seeds)):
-        some = [*these, "--methods", *methods, "--seeds", *seeds]
+        some = [*these, "--methods", *methods, "--seeds", *seeds, *["--public"] * options.public]
         yield "measure_worlds.py", [*some, *photographs]
     yield "draw_pairs.py", these
     yield "study_groups.py", these
@@ -67,6 +67,9 @@ def main():
     )
     arguments.add_argument(
         "--judged", type=int, default=2000, help="faces a seed that the slow embedding sees"
+    )
+    arguments.add_argument(
+        "--public", action="store_true", help="ask a public network too (the extra `judges`)"
     )
     arguments.add_argument("--from-step", type=int, default=1, help="leave out those before")
     options = arguments.parse_args()

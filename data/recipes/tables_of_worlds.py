@@ -5,6 +5,8 @@ import json
 import pandas as pd
 from tables import markdown
 
+SHOWN = ("smiling", "glasses", "blond")  # of CelebA's labels, those that something is learnt from
+
 
 def classifier_table(results, world):
     """Held-out accuracy, recall and calibration of every attribute."""
@@ -46,6 +48,24 @@ def training_table(results, world):
         "\nFrechet distance of plain samples to held-out faces, as trained, by step: "
         f"{course}. Kept: step {lowest['step']}.\n"
     )
+
+
+def labels_table(results, world):
+    """What goes with what in a world's labels, and how few are left to judge some cells by."""
+    table = pd.read_csv(results / "labels.csv").query("world == @world and group in @SHOWN")
+    (judged,) = set(table["split"]) - {"train"}
+    rows = []
+    for cell, of_cell in table.groupby("cell"):
+        row = [cell]
+        for split in ("train", judged):
+            of_split = of_cell[of_cell["split"] == split].set_index("group")
+            row.append(f"{of_split['of'].iloc[0]:,}")
+            for group in SHOWN:
+                n, of = of_split.loc[group, ["n", "of"]]
+                row.append(f"{100 * n / of:.0f} %" if split == "train" else n)
+        rows.append(row)
+    header = ["group", "training faces", *SHOWN, f"{judged} faces", *SHOWN]
+    return markdown(header, rows)
 
 
 def speed_table(results, worlds):

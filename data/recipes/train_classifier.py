@@ -69,6 +69,11 @@ def main():
     arguments.add_argument("--heldout", default="heldout", help="split to calibrate and judge on")
     arguments.add_argument("--balance", nargs="+", default=["gender", "race"])
     arguments.add_argument("--channels", nargs="+", type=int, default=[32, 64, 128, 192])
+    arguments.add_argument(
+        "--init",
+        help="classifier folder to start from instead of random weights; with --steps 0 it is "
+        "calibrated and judged anew and learns nothing",
+    )
     options = arguments.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -78,9 +83,11 @@ def main():
     labels = {name: torch.as_tensor(values) for name, values in faces.labels.items()}
     weights = cell_weights(faces.labels, options.balance)
     groups = {name: list(names) for name, names in faces.attributes.items()}
-    classifier = FaceClassifier(groups, options.channels).to(
-        options.device, memory_format=torch.channels_last
-    )
+    if options.init:
+        classifier = FaceClassifier.from_pretrained(options.init).float()
+    else:
+        classifier = FaceClassifier(groups, options.channels)
+    classifier = classifier.to(options.device, memory_format=torch.channels_last)
 
     def loss_of_step(step):
         index, generator = batch_indices(

@@ -35,6 +35,7 @@ from tables_of_studies import (
 from tables_of_worlds import (
     classifier_table,
     dashboard_table,
+    labels_table,
     newcomer_table,
     speed_table,
     training_table,
@@ -65,6 +66,7 @@ TABLES = {
     "shares": shares_table,
     "classifier": classifier_table,
     "training": training_table,
+    "labels": labels_table,
     "memorization": memorization_table,
     "brightness": brightness_table,
     "strangers": strangers_table,

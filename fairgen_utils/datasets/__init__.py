@@ -29,7 +29,11 @@ __all__ = [
 
 
 def read_faces(path, split):
-    """Read a split of heads, FairFace, CelebA or UTKFace, whichever `path` holds."""
+    """Read a split of heads, FairFace, CelebA or UTKFace, whichever `path` holds.
+
+    Held-out photographs of UTKFace that look like one in training are left out, so that no judge
+    is asked about a face that was trained on.
+    """
     with Archive(path, "a data set's folder or zip") as archive:
         names = {name.rpartition("/")[2] for name in archive.names}
     if any(name.startswith("fairface_label_") for name in names):
@@ -38,4 +42,4 @@ def read_faces(path, split):
         return read_celeba(path, split)
     if any(Path(path).glob("*.csv")):
         return read_heads(path, split)
-    return read_utkface(path, split)
+    return read_utkface(path, split, drop_near_duplicates=True)
