@@ -8,7 +8,7 @@ import numpy as np
 from fairgen_utils.apps.dashboard.settings import METHODS, MOST, Settings
 
 DATA = Path(__file__).resolve().parents[3] / "data"
-WIDE = {"style": {"description_width": "80px"}, "layout": {"width": "310px"}}
+WIDE = {"style": {"description_width": "66px"}, "layout": {"width": "310px"}}
 
 
 class Controls:
