@@ -304,6 +304,21 @@ def test_what_goes_with_gender_has_a_table_of_its_own_with_the_cells_it_hangs_on
     assert changes["*guided less plain faces*"].startswith("-0.030 (")
 
 
+def test_labels_are_told_as_shares_in_training_and_as_counts_where_they_judge(tmp_path):
+    from tables_of_worlds import labels_table
+
+    rows = [
+        {"world": "tiny", "split": split, "cell": cell, "group": group, "n": n, "of": of}
+        for split, of in (("train", 1000), ("test", 50))
+        for cell, few in (("female", 10), ("male", 20))
+        for group, n in (("smiling", few), ("glasses", 2 * few), ("blond", 3 * few), ("none", 9))
+    ]
+    write(tmp_path, "labels.csv", rows)
+    _, female, male = lines_of(labels_table(tmp_path, "tiny"))
+    assert female == ["female", "1,000", "1 %", "2 %", "3 %", "50", "10", "20", "30"]
+    assert male == ["male", "1,000", "2 %", "4 %", "6 %", "50", "20", "40", "60"]
+
+
 def test_the_coverage_table_names_the_worst_setting(tmp_path):
     from tables_of_studies import coverage_table
 
